@@ -1,0 +1,86 @@
+"""What a generation is asked for, what it reports, and what it leaves between stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from model.clips import KeyframePlan, MotionCurve, VideoClip
+from model.errors import InvalidParams
+
+Stage = Literal["localization", "keyframes", "interpolation"]
+InterpolationMode = Literal["released", "freenoise"]
+
+MAX_SEED = 2**32 - 1
+MAX_INFERENCE_STEPS = 200
+MAX_GUIDANCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParams:
+    """Knobs of one generation; None means the model's own default.
+
+    Args:
+        seed: 0 to 2**32 - 1; every random draw derives from it.
+        num_inference_steps: denoising steps of the keyframe stage and of the interpolation stage, 1 to 200.
+        guidance_text, guidance_image, guidance_audio: scales of paper Appendix H, 0 to 30; 1 is no extra guidance.
+        interpolation_mode: `released` (what the published numbers were made with) or `freenoise` (the paper's windows).
+    Raises: InvalidParams.
+    """
+
+    seed: int
+    num_inference_steps: int | None = None
+    guidance_text: float | None = None
+    guidance_image: float | None = None
+    guidance_audio: float | None = None
+    interpolation_mode: InterpolationMode | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InvalidParams(f"seed must be 0 to {MAX_SEED}, not {self.seed}")
+        steps = self.num_inference_steps
+        if steps is not None and not 1 <= steps <= MAX_INFERENCE_STEPS:
+            raise InvalidParams(f"num_inference_steps must be 1 to {MAX_INFERENCE_STEPS}, not {steps}")
+        for name in ("guidance_text", "guidance_image", "guidance_audio"):
+            scale = getattr(self, name)
+            if scale is not None and not (math.isfinite(scale) and 0 <= scale <= MAX_GUIDANCE):
+                raise InvalidParams(f"{name} must be 0 to {MAX_GUIDANCE:g}, not {scale}")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`step` of `total` steps of `stage` are done; step 0 says that the stage has begun."""
+
+    stage: Stage
+    step: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationState:
+    """What finished stages leave for the next one; a generation resumes from it with the same result.
+
+    `keyframe_latents` is float32 `[1, C, num_keyframes, h, w]`, absent until the keyframe stage is done.
+    """
+
+    curve: MotionCurve
+    plan: KeyframePlan
+    keyframe_latents: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A finished generation: frames without sound, and what the model heard."""
+
+    video: VideoClip
+    curve: MotionCurve
+    plan: KeyframePlan
+    seconds: dict[Stage, float]
+
+
+OnStep = Callable[[Progress], None]
+OnState = Callable[[GenerationState], None]

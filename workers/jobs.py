@@ -1,0 +1,160 @@
+"""The job: its states, its stages, and what is known about it at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from workers.contract import VideoRequest
+
+
+class JobStatus(StrEnum):
+    """The public states: OpenAI's four and `cancelled`."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job can never change again."""
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class JobStage(StrEnum):
+    """Where a job is; the three in the middle are the paper's."""
+
+    QUEUED = "queued"
+    LOCALIZATION = "localization"
+    KEYFRAMES = "keyframes"
+    INTERPOLATION = "interpolation"
+    MUX = "mux"
+    DONE = "done"
+
+
+RUNNING_STAGES = (JobStage.LOCALIZATION, JobStage.KEYFRAMES, JobStage.INTERPOLATION, JobStage.MUX)
+
+
+class EventType(StrEnum):
+    """Kinds of rows in `job_events`, and names of server-sent events."""
+
+    QUEUED = "video.queued"
+    STARTED = "video.started"
+    STAGE = "video.stage"
+    PROGRESS = "video.progress"
+    RETRYING = "video.retrying"
+    COMPLETED = "video.completed"
+    FAILED = "video.failed"
+    CANCELLED = "video.cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a stable public code and a message safe to show."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """One stage as the caller sees it."""
+
+    name: JobStage
+    status: str  # pending | running | done
+    steps_done: int = 0
+    steps_total: int = 0
+    seconds: float | None = None
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The finished MP4 in blob storage, as measured from the file itself."""
+
+    key: str
+    sha256: str
+    bytes: int
+    frames: int
+    fps: int
+    width: int
+    height: int
+    duration_s: float
+    video_codec: str = "h264"
+    audio_codec: str = "aac"
+    pix_fmt: str = "yuv420p"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframes:
+    """What the model heard: the motion curve and the frames it chose."""
+
+    indices: tuple[int, ...]
+    curve: tuple[float, ...]
+    peaks: tuple[int, ...]
+    valleys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One requested video. Times are unix seconds by the database's clock."""
+
+    id: str
+    tenant: str
+    status: JobStatus
+    stage: JobStage
+    request: VideoRequest
+    created_at: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    progress: int = 0
+    seq: int = 0
+    attempt: int = 0
+    max_attempts: int = 3
+    fence: int = 0
+    lease_owner: str | None = None
+    lease_until: float | None = None
+    cancel_requested_at: float | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    stages: tuple[StageReport, ...] = ()
+    keyframes: Keyframes | None = None
+    output: Output | None = None
+    failure: Failure | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One entry of a job's gapless history."""
+
+    job_id: str
+    seq: int
+    type: EventType
+    data: Mapping[str, Any]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One uploaded file, checked and kept for later requests."""
+
+    id: str
+    tenant: str
+    purpose: str  # image | audio
+    filename: str
+    media: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Proof that a worker owns a job: every write carries it and is refused once the fence has moved."""
+
+    job_id: str
+    owner: str
+    fence: int

@@ -1,0 +1,41 @@
+"""Fixtures that every suite may use: the real servers, started once a session."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import postgres_folder, postgres_server, redis_binary, redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MISSING_SERVER_FAILS = os.environ.get("CI") == "true"
+
+
+def missing(server: str) -> None:
+    """Skip the test for want of a server; where CI runs, where every server must be, fail it."""
+    reason = f"{server} is not installed: tests/install-servers installs it on Debian and Ubuntu"
+    if MISSING_SERVER_FAILS:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real Redis."""
+    if redis_binary() is None:
+        missing("Redis")
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The SQLAlchemy URL of a real PostgreSQL with an empty database."""
+    if postgres_folder() is None:
+        missing("PostgreSQL")
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url

@@ -1,0 +1,101 @@
+"""Real servers for tests, each started on a free port with its data in a folder of its own, and stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from glob import glob
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+START_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    """A TCP port on the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = START_TIMEOUT_S, what: str = "condition") -> None:
+    """Return as soon as `condition()` holds; fail after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not hold within {timeout_s:g} s")
+        time.sleep(0.02)
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether something listens on the loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def redis_binary() -> str | None:
+    """Where redis-server is, if it is installed."""
+    return shutil.which("redis-server")
+
+
+def postgres_folder() -> str | None:
+    """The folder of initdb and postgres, if they are installed (Debian keeps them off the PATH)."""
+    on_path = shutil.which("initdb")
+    if on_path:
+        return os.path.dirname(on_path)
+    installed = sorted(glob("/usr/lib/postgresql/*/bin"))
+    return installed[-1] if installed else None
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """A Redis without persistence; yields its URL."""
+    binary = redis_binary()
+    assert binary is not None
+    port = free_port()
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: accepts_connections(port), what="Redis")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[str]:
+    """A PostgreSQL cluster with one empty database; yields its SQLAlchemy URL."""
+    binaries = postgres_folder()
+    assert binaries is not None
+    data = folder / "data"
+    port = free_port()
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres", "postgres")
+        for parent in folder.parents[:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+        as_user = ["runuser", "-u", "postgres", "--"]
+    subprocess.run(
+        [*as_user, f"{binaries}/initdb", "-D", str(data), "-U", "keyvid", "--auth=trust", "--no-sync"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=folder,
+    )
+    options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen([*as_user, f"{binaries}/postgres", "-D", str(data), *options], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: accepts_connections(port), what="PostgreSQL")
+        yield f"postgresql+psycopg://keyvid@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait()
+        log.close()

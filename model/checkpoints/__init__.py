@@ -1,0 +1,1 @@
+"""How published checkpoints map onto our networks."""

@@ -1,0 +1,1 @@
+"""What turns text, pictures and sound into conditioning tokens."""

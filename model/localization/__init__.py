@@ -1,0 +1,1 @@
+"""Stage one: from sound to a motion curve and a keyframe plan."""

@@ -1,0 +1,1 @@
+"""The networks of the two diffusion stages, each beside its frozen configuration."""

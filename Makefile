@@ -28,7 +28,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 setup: $(VENV)/.installed-dev ## make the environment, tools of developers included
 
 demo: $(VENV)/.installed ## animate examples/ through the whole service into demo.mp4 and demo.png
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python -m examples.demo
 
 serve: $(VENV)/.installed ## run the whole service on this machine (PORT=8000 DATA_DIR=var)
 	@$(BIN)/keyvid serve --port $(PORT) --data-dir $(DATA_DIR)
@@ -50,7 +50,7 @@ fix: $(VENV)/.installed-dev ## format and mend what can be mended by a tool
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.installed-dev ## measure time, memory and sync, and print the tables of docs/performance.md
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m benchmarks.run
 
 train-mini: $(VENV)/.installed ## train keyvid-mini from a seed into runs/ (hours on two cores)
 	@$(BIN)/keyvid train --out runs/keyvid-mini

@@ -68,7 +68,12 @@ def states(client: httpx.Client, video_id: str) -> Iterator[dict[str, Any]]:
 
 def wait(client: httpx.Client, video_id: str) -> dict[str, Any]:
     """Show the progress of the video until it is done; returns the last Video object."""
-    columns = (TextColumn("{task.description:>14}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:>14}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("queued", total=100)
         for video in states(client, video_id):

@@ -127,7 +127,8 @@ def _filter_bank(samples: Tensor) -> Tensor:
     frames = (frames - _PREEMPHASIS * previous) * _hann_window()
     power = torch.fft.rfft(frames, n=_FFT_SIZE).abs().square()
     energies = power[..., :-1] @ _mel_filters().T  # the Nyquist bin has no weight in any filter
-    return energies.clamp(min=_ENERGY_FLOOR).log()
+    log_energies: Tensor = energies.clamp(min=_ENERGY_FLOOR).log()
+    return log_energies
 
 
 @cache

@@ -1,0 +1,90 @@
+"""The one denoising loop, shared by both diffusion stages and by every model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.diffusion.ddim import DDIMStep, ddim_step, ddim_steps
+from model.diffusion.guidance import Branch, Guidance
+from model.diffusion.noise import Noise
+from model.diffusion.schedule import NoiseSchedule
+from model.errors import NonFiniteLatents
+
+Predict = Callable[[Branch, Tensor, int], Tensor]
+"""Velocity `[B, C, T, h, w]` of one guidance branch for a latent and its timestep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a stage is sampled: number of DDIM steps, their `eta`, and the guidance."""
+
+    num_inference_steps: int
+    eta: float
+    guidance: Guidance
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedFrames:
+    """Known frames, clean `latents` `[B, C, K, h, w]` at `indices`, put back with fresh noise after the first step."""
+
+    latents: Tensor
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiseHooks:
+    """What the loop tells its caller, who may raise: `on_step(done, total)` before each step, `check` before each branch."""
+
+    on_step: Callable[[int, int], None] | None = None
+    check: Callable[[], None] | None = None
+
+
+def denoise(
+    predict: Predict,
+    x: Tensor,
+    *,
+    schedule: NoiseSchedule,
+    sampling: Sampling,
+    noise: Noise,
+    pinned: PinnedFrames | None = None,
+    hooks: DenoiseHooks | None = None,
+) -> Tensor:
+    """Denoise `x` float32 `[B, C, T, h, w]` from pure noise to a clean latent.
+
+    Fresh noise is drawn at every step, also at the last, unless `eta` is 0.
+    Raises: NonFiniteLatents; whatever the hooks raise.
+    Source: DDIM; KeyVID, Appendix H; pinning is released behaviour of the interpolation stage.
+    """
+    hooks = hooks or DenoiseHooks()
+    steps = ddim_steps(schedule, sampling.num_inference_steps, eta=sampling.eta)
+    for index, step in enumerate(steps):
+        if hooks.on_step is not None:
+            hooks.on_step(index, len(steps))
+        predictions: dict[Branch, Tensor] = {}
+        for branch in sampling.guidance.branches():
+            if hooks.check is not None:
+                hooks.check()
+            predictions[branch] = predict(branch, x, step.timestep).float()
+        velocity = sampling.guidance.combine(predictions)
+        pins = pinned if index == 0 else None
+        fresh = noise.normal(x.shape).to(x.device) if step.sigma or pins else None
+        x = ddim_step(schedule, step, x, velocity, fresh if step.sigma else None)
+        if pins is not None and fresh is not None:
+            x = _put_back(pins, step, x, fresh)
+        if not torch.isfinite(x).all():
+            raise NonFiniteLatents
+    if hooks.on_step is not None:
+        hooks.on_step(len(steps), len(steps))
+    return x
+
+
+def _put_back(pinned: PinnedFrames, step: DDIMStep, x: Tensor, noise: Tensor) -> Tensor:
+    """Replace the pinned frames by their clean latents at the noise level that `step` ends on."""
+    frames = torch.tensor(pinned.indices, device=x.device)
+    alpha = step.alpha_prod_previous
+    replaced = alpha**0.5 * pinned.latents + (1.0 - alpha) ** 0.5 * noise[:, :, frames]
+    return x.index_copy(2, frames, replaced.to(x.dtype))

@@ -1,0 +1,1 @@
+"""Stage three: keyframes become all frames."""

@@ -1,0 +1,1 @@
+"""Stage two: the plan, the first frame and the sound become keyframes."""

@@ -1,0 +1,108 @@
+"""Motion curve to keyframe plan: peaks and valleys, then Algorithm 1 of the paper."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import find_peaks
+
+from model.clips import KeyframePlan, MotionCurve
+
+NUM_KEYFRAMES = 12
+
+_SMOOTHING_FRAMES = 5
+_MIN_DISTANCE_FRAMES = 5
+_MIN_PROMINENCE = 0.1
+# A curve that hardly varies is a sound without events; stretching it to [0, 1] would turn its ripples into peaks.
+_FLAT_RANGE = 0.02
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def smooth(curve: Sequence[float] | FloatArray) -> FloatArray:
+    """Average over 5 frames; outside the curve counts as zero, so the ends droop as they did in training."""
+    values = np.asarray(curve, dtype=np.float64)
+    smoothed: FloatArray = np.convolve(values, np.ones(_SMOOTHING_FRAMES) / _SMOOTHING_FRAMES, mode="same")
+    return smoothed
+
+
+def find_peaks_and_valleys(
+    curve: Sequence[float] | FloatArray, *, min_prominence: float = _MIN_PROMINENCE
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Frame indices of local maxima and minima at least 5 frames apart and at least `min_prominence` high.
+
+    Smooth the curve first where the rule says so. Source: KeyVID, Appendix B.
+    """
+    values = np.asarray(curve, dtype=np.float64)
+    peaks, _ = find_peaks(values, distance=_MIN_DISTANCE_FRAMES, prominence=min_prominence)
+    valleys, _ = find_peaks(-values, distance=_MIN_DISTANCE_FRAMES, prominence=min_prominence)
+    return tuple(int(peak) for peak in peaks), tuple(int(valley) for valley in valleys)
+
+
+def motion_curve(scores: Sequence[float] | FloatArray) -> MotionCurve:
+    """Motion curve of raw scores, with the peaks and valleys of its smoothed, min-max normalised form.
+
+    A flat curve (range under 0.02) has none. Source: KeyVID, Appendix B.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    peaks, valleys = find_peaks_and_valleys(smooth(_normalise(values)))
+    return MotionCurve(tuple(float(value) for value in values), peaks, valleys)
+
+
+def plan_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframePlan:
+    """Choose the keyframes: frame 0, the first peaks, the lowest valley between neighbours, the rest in proportion.
+
+    Raises: ValueError when the curve has fewer frames than keyframes are asked for.
+    Source: KeyVID, Algorithm 1, whose free choices (which peaks, which valley, rounding) are made in the order of time.
+    """
+    num_frames = len(curve.values)
+    if num_frames < num_keyframes:
+        raise ValueError(f"{num_frames} frames cannot hold {num_keyframes} keyframes")
+    smoothed = smooth(_normalise(np.asarray(curve.values)))
+    peaks = [peak for peak in curve.peaks if peak > 0][: num_keyframes // 2 - 1]
+    valleys = []
+    for left, right in itertools.pairwise(peaks):
+        between = [valley for valley in curve.valleys if left < valley < right]
+        if between:
+            valleys.append(min(between, key=lambda frame: smoothed[frame]))
+    base = sorted({0, *peaks, *valleys})
+    extra = _spread(base, num_keyframes - len(base), num_frames)
+    return KeyframePlan(tuple(sorted([*base, *extra])), num_frames)
+
+
+def _spread(base: Sequence[int], count: int, num_frames: int) -> list[int]:
+    """Place `count` more frames in the gaps of `base`, in proportion to their length (largest remainder)."""
+    gaps = list(itertools.pairwise([*base, num_frames]))
+    # Whole numbers keep ties exact: shares are lengths * count / num_frames.
+    units, remainders = np.divmod(np.array([right - left for left, right in gaps]) * count, num_frames)
+    largest_first = np.argsort(-remainders, kind="stable")
+    units[largest_first[: count - int(units.sum())]] += 1
+    units = _fit_into_gaps(units, [right - left - 1 for left, right in gaps])
+    return [
+        left + (right - left) * step // (int(number) + 1)
+        for (left, right), number in zip(gaps, units, strict=True)
+        for step in range(1, int(number) + 1)
+    ]
+
+
+def _fit_into_gaps(units: npt.NDArray[np.int_], capacities: Sequence[int]) -> npt.NDArray[np.int_]:
+    """Hand on what a gap cannot hold to the next one, around the end if need be."""
+    fitted = units.copy()
+    for index in itertools.cycle(range(len(capacities))):
+        if all(fitted <= capacities):
+            return fitted
+        surplus = max(int(fitted[index]) - capacities[index], 0)
+        fitted[index] -= surplus
+        fitted[(index + 1) % len(capacities)] += surplus
+    raise AssertionError("a plan always has a gap")
+
+
+def _normalise(values: FloatArray) -> FloatArray:
+    low, high = float(values.min()), float(values.max())
+    if high - low < _FLAT_RANGE:
+        return np.zeros_like(values)
+    stretched: FloatArray = (values - low) / (high - low)
+    return stretched

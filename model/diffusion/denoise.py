@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from model.diffusion.ddim import DDIMStep, ddim_step, ddim_steps
 from model.diffusion.guidance import Branch, Guidance
-from model.diffusion.noise import Noise
-from model.diffusion.schedule import NoiseSchedule
 from model.errors import NonFiniteLatents
+
+if TYPE_CHECKING:
+    from model.diffusion.noise import Noise
+    from model.diffusion.schedule import NoiseSchedule
 
 Predict = Callable[[Branch, Tensor, int], Tensor]
 """Velocity `[B, C, T, h, w]` of one guidance branch for a latent and its timestep."""
@@ -37,7 +40,7 @@ class PinnedFrames:
 
 @dataclass(frozen=True, slots=True)
 class DenoiseHooks:
-    """What the loop tells its caller, who may raise: `on_step(done, total)` before each step, `check` before each branch."""
+    """Calls to whoever waits, who may raise: `on_step(done, total)` before each step, `check` before each branch."""
 
     on_step: Callable[[int, int], None] | None = None
     check: Callable[[], None] | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Branch = Literal["uncond", "image", "image_text", "full"]
 BRANCHES: tuple[Branch, ...] = get_args(Branch)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model.diffusion.noise import Noise
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model.diffusion.noise import Noise
 
 WINDOW_FRAMES = 12
 STRIDE_FRAMES = 6

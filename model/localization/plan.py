@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import find_peaks
 
 from model.clips import KeyframePlan, MotionCurve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NUM_KEYFRAMES = 12
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
 
-from model.clips import KeyframePlan, MotionCurve, VideoClip
+from model.clips import KeyframePlan, MotionCurve
 from model.errors import InvalidParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from model.clips import VideoClip
 
 Stage = Literal["localization", "keyframes", "interpolation"]
 InterpolationMode = Literal["released", "freenoise"]
@@ -29,6 +36,7 @@ class GenerationParams:
         num_inference_steps: denoising steps of the keyframe stage and of the interpolation stage, 1 to 200.
         guidance_text, guidance_image, guidance_audio: scales of paper Appendix H, 0 to 30; 1 is no extra guidance.
         interpolation_mode: `released` (what the published numbers were made with) or `freenoise` (the paper's windows).
+
     Raises: InvalidParams.
     """
 
@@ -70,6 +78,34 @@ class GenerationState:
     curve: MotionCurve
     plan: KeyframePlan
     keyframe_latents: Tensor | None = None
+
+    def to_bytes(self) -> bytes:
+        """Serialise to safetensors."""
+        tensors = {
+            "curve.values": torch.tensor(self.curve.values, dtype=torch.float64),
+            "curve.peaks": torch.tensor(self.curve.peaks, dtype=torch.int64),
+            "curve.valleys": torch.tensor(self.curve.valleys, dtype=torch.int64),
+            "plan.indices": torch.tensor(self.plan.indices, dtype=torch.int64),
+            "plan.num_frames": torch.tensor([self.plan.num_frames]),
+        }
+        if self.keyframe_latents is not None:
+            tensors["keyframe_latents"] = self.keyframe_latents.contiguous()
+        return safetensors.torch.save(tensors)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> GenerationState:
+        """Read what `to_bytes` wrote. Raises: ValueError for anything else."""
+        try:
+            tensors = safetensors.torch.load(data)
+            curve = MotionCurve(
+                values=tuple(tensors["curve.values"].tolist()),
+                peaks=tuple(tensors["curve.peaks"].tolist()),
+                valleys=tuple(tensors["curve.valleys"].tolist()),
+            )
+            plan = KeyframePlan(tuple(tensors["plan.indices"].tolist()), int(tensors["plan.num_frames"]))
+        except (SafetensorError, KeyError) as error:
+            raise ValueError("not a generation state") from error
+        return cls(curve, plan, tensors.get("keyframe_latents"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,291 @@
+"""The pipeline: localization, keyframes, interpolation (KeyVID, Figure 2), in one process."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve, VideoClip
+from model.conditioning import AudioTokens, Conditioning
+from model.diffusion.denoise import DenoiseHooks
+from model.diffusion.noise import stage_noise
+from model.encoders.image import ConvImageEncoder
+from model.errors import InvalidInput, OutOfMemory
+from model.generation import Generation, GenerationState, Progress, Stage
+from model.interpolation.interpolator import interpolate
+from model.keyframes.generator import generate_keyframes
+from model.localization.plan import motion_curve, plan_keyframes
+from model.media.mel import SAMPLE_RATE_HZ, log_mel, log_mel_batch, normalize_loudness, resample
+from model.pretrained import Components, build_components, load_components, read_config, save_components, weights_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from model.config import ModelConfig
+    from model.generation import GenerationParams, OnState, OnStep
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedLatents:
+    """All frames before decoding: `latents` float32 `[1, C, 48, h, w]`, what was heard, and seconds per stage."""
+
+    latents: Tensor
+    curve: MotionCurve
+    plan: KeyframePlan
+    seconds: dict[Stage, float]
+
+
+class KeyVIDPipeline:
+    """Animates a picture to a sound."""
+
+    def __init__(self, config: ModelConfig, components: Components, *, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.components = components
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> KeyVIDPipeline:
+        """Load a weights folder, or a packaged model by name; `dtype` is that of the two UNets.
+
+        Raises: CheckpointMissing, CheckpointMismatch.
+        """
+        folder = weights_folder(path)
+        config = read_config(folder)
+        return cls(
+            config, load_components(folder, config, device=torch.device(device), unet_dtype=dtype), device=device
+        )
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, seed: int = 0) -> KeyVIDPipeline:
+        """Build a model with random weights, the same for the same seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(config, build_components(config))
+
+    def save_pretrained(self, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write the weights folder that `from_pretrained` reads."""
+        save_components(path, self.config, self.components, dtype=dtype)
+
+    def __call__(
+        self,
+        image: ImageFrame,
+        audio: AudioClip,
+        prompt: str,
+        params: GenerationParams,
+        *,
+        on_step: OnStep | None = None,
+        on_state: OnState | None = None,
+        state: GenerationState | None = None,
+    ) -> Generation:
+        """Generate a video in memory; see `generate_latents` for arguments and errors."""
+        generated = self.generate_latents(image, audio, prompt, params, on_step=on_step, on_state=on_state, state=state)
+        frames = np.concatenate([chunk.cpu().numpy() for chunk in self.decode(generated.latents, image)])
+        return Generation(VideoClip(frames, self.config.fps), generated.curve, generated.plan, generated.seconds)
+
+    @torch.inference_mode()
+    def generate_latents(
+        self,
+        image: ImageFrame,
+        audio: AudioClip,
+        prompt: str,
+        params: GenerationParams,
+        *,
+        on_step: OnStep | None = None,
+        on_state: OnState | None = None,
+        state: GenerationState | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> GeneratedLatents:
+        """Run the three stages.
+
+        Args:
+            image: the first frame, at the model's own size.
+            audio: the sound; its first 2 s drive the video, silence is added when it is shorter.
+            prompt: what is to be seen; may be empty.
+            params: seed, steps and guidance.
+            on_step: told of every step before it runs (0: the stage has begun); may raise to cancel.
+            on_state: told what the finished stages leave.
+            state: what finished stages left; the rest is generated as if nothing had been interrupted.
+            check: called between guidance branches; may raise to cancel.
+        Raises: InvalidInput, NonFiniteLatents, OutOfMemory; whatever the hooks raise.
+        """
+        self._require_size(image)
+        watch = StageWatch(on_step=on_step, on_state=on_state, check=check)
+        with _out_of_memory_named():
+            if state is None:
+                with watch.stage("localization") as hooks:
+                    _report(hooks, 0)
+                    curve = self.localize(audio)
+                    state = GenerationState(curve, plan_keyframes(curve, num_keyframes=self.config.num_keyframes))
+                    _report(hooks, 1)
+                watch.leave(state)
+            conditioning = self.encode(image, audio, prompt)
+            keyframes = state.keyframe_latents
+            if keyframes is None:
+                with watch.stage("keyframes") as hooks:
+                    keyframes = self._generate_keyframes(conditioning, image, state.plan, params=params, hooks=hooks)
+                watch.leave(replace(state, keyframe_latents=keyframes.cpu()))
+            with watch.stage("interpolation") as hooks:
+                latents = self._interpolate(
+                    conditioning, image, keyframes.to(self.device), state.plan, params=params, hooks=hooks
+                )
+        return GeneratedLatents(latents, state.curve, state.plan, watch.seconds)
+
+    @torch.inference_mode()
+    def localize(self, audio: AudioClip) -> MotionCurve:
+        """Hear how much should move in each frame (KeyVID sec. 3.2); the first 2 s count."""
+        mel = self._mel(audio, num_frames=self.config.localizer.trunk.mel_frames)
+        return motion_curve(self.components.localizer(mel)[0].tolist())
+
+    @torch.inference_mode()
+    def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
+        """Encode prompt, picture and sound, and the null of each."""
+        parts = self.components
+        picture = self._picture(image)
+        mel = self._mel(audio, num_frames=self.config.audio_encoder.mel_frames)
+        heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
+        text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
+        seen, unseen = torch.chunk(self._image_tokens(torch.cat([picture, torch.zeros_like(picture)])), 2)
+        features = parts.image_encoder.features(picture) if isinstance(parts.image_encoder, ConvImageEncoder) else None
+        return Conditioning(
+            text=text,
+            null_text=null_text,
+            image=seen,
+            null_image=unseen,
+            audio=self._audio_tokens(heard),
+            null_audio=self._audio_tokens(unheard),
+            draft=None if parts.draft is None else parts.draft(heard, text, features),
+            features=None if parts.draft is None else features,
+        )
+
+    def decode(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
+        """Decode latents `[1, C, 48, h, w]` to chunks of frames, uint8 `[n, H, W, 3]`, as they are ready."""
+        with torch.inference_mode(), _out_of_memory_named():
+            chunks = self.components.codec.decode(latents.to(self.device), self._picture(image))
+        while True:
+            # Not held open across a yield: the caller's own torch code must not run in inference mode.
+            with torch.inference_mode(), _out_of_memory_named():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def _generate_keyframes(
+        self,
+        conditioning: Conditioning,
+        image: ImageFrame,
+        plan: KeyframePlan,
+        *,
+        params: GenerationParams,
+        hooks: DenoiseHooks,
+    ) -> Tensor:
+        noise = stage_noise(params.seed, "keyframes")
+        return generate_keyframes(
+            self.components.keyframes_unet,
+            conditioning,
+            self.components.codec.encode(self._picture(image), noise=noise),
+            [plan.indices],
+            stage=self.config.keyframes,
+            sampling=self.config.keyframes.sampling(params),
+            noise=noise,
+            hooks=hooks,
+        )
+
+    def _interpolate(
+        self,
+        conditioning: Conditioning,
+        image: ImageFrame,
+        keyframes: Tensor,
+        plan: KeyframePlan,
+        *,
+        params: GenerationParams,
+        hooks: DenoiseHooks,
+    ) -> Tensor:
+        noise = stage_noise(params.seed, "interpolation")
+        return interpolate(
+            self.components.interpolation_unet,
+            conditioning,
+            self.components.codec.hand_over(keyframes, self._picture(image), noise=noise),
+            plan.indices,
+            stage=self.config.interpolation,
+            mode=params.interpolation_mode or self.config.interpolation_mode,
+            sampling=self.config.interpolation.sampling(params),
+            noise=noise,
+            hooks=hooks,
+        )
+
+    def _mel(self, audio: AudioClip, *, num_frames: int) -> Tensor:
+        clip = audio.window(0.0, self.config.clip_seconds)
+        if not self.config.normalize_loudness:
+            return log_mel(clip, num_frames=num_frames).to(self.device)
+        mono = resample(AudioClip(clip.samples.mean(dim=0, keepdim=True), clip.sample_rate_hz), SAMPLE_RATE_HZ)
+        return log_mel_batch(normalize_loudness(mono.samples), num_frames=num_frames).to(self.device)
+
+    def _image_tokens(self, pictures: Tensor) -> Tensor:
+        """Tokens of each frame, `[B, 48, N, D]`; without a resampler every frame sees the same ones."""
+        tokens = self.components.image_encoder.encode(pictures)
+        if self.components.resampler is not None:
+            per_frame: Tensor = self.components.resampler(tokens)
+            return per_frame
+        return tokens[:, None].expand(-1, self.config.video.frames, -1, -1)
+
+    def _audio_tokens(self, tokens: Tensor) -> AudioTokens:
+        config = self.config
+        return AudioTokens(tokens, config.audio_encoder.grid, config.audio_layout, config.video.frames)
+
+    def _picture(self, image: ImageFrame) -> Tensor:
+        return image.pixels[None].to(self.device)
+
+    def _require_size(self, image: ImageFrame) -> None:
+        expected = (self.config.video.height, self.config.video.width)
+        if image.size != expected:
+            raise InvalidInput(f"{self.config.name} animates pictures of {expected[1]}x{expected[0]} px")
+
+
+@dataclass(slots=True)
+class StageWatch:
+    """Times the stages and passes on what they report."""
+
+    on_step: OnStep | None
+    on_state: OnState | None
+    check: Callable[[], None] | None
+    seconds: dict[Stage, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[DenoiseHooks]:
+        """Time one stage."""
+        started = time.monotonic()
+
+        def report(step: int, total: int) -> None:
+            if self.on_step is not None:
+                self.on_step(Progress(stage, step, total))
+
+        yield DenoiseHooks(on_step=report, check=self.check)
+        self.seconds[stage] = time.monotonic() - started
+
+    def leave(self, state: GenerationState) -> None:
+        """Pass on what the finished stages leave."""
+        if self.on_state is not None:
+            self.on_state(state)
+
+
+def _report(hooks: DenoiseHooks, step: int) -> None:
+    if hooks.on_step is not None:
+        hooks.on_step(step, 1)
+
+
+@contextmanager
+def _out_of_memory_named() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory from error

@@ -1,0 +1,186 @@
+"""Weights on disk: a folder with `model_index.json` and, for each component, `config.json` and `model.safetensors`.
+
+Loading is strict and copies nothing twice: parameters are created without storage and take over the mapped file's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import init_empty_weights
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from model.codecs.latent_flow import FlowCodecConfig, LatentFlowCodec
+from model.config import ModelConfig
+from model.encoders.audio import AudioTrunk, AudioTrunkConfig
+from model.encoders.image import ConvImageConfig, ConvImageEncoder
+from model.encoders.text import WordTextConfig, WordTextEncoder
+from model.errors import CheckpointMismatch, CheckpointMissing
+from model.localization.network import Localizer, LocalizerConfig
+from model.networks.draft import DraftConfig, MotionDraft
+from model.networks.resampler import Resampler, ResamplerConfig
+from model.networks.unet import UNet, UNetConfig
+from model.serialization import from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from model.codecs import Codec
+    from model.encoders.image import ImageEncoder
+    from model.encoders.text import TextEncoder
+
+FORMAT = "keyvid-1"
+INDEX = "model_index.json"
+PACKAGED_WEIGHTS = Path(__file__).parent / "weights"
+
+_BUILDERS: Mapping[type, Callable[..., object]] = {
+    WordTextConfig: WordTextEncoder,
+    ConvImageConfig: ConvImageEncoder,
+    ResamplerConfig: Resampler,
+    AudioTrunkConfig: AudioTrunk,
+    LocalizerConfig: Localizer,
+    UNetConfig: UNet,
+    FlowCodecConfig: LatentFlowCodec,
+    DraftConfig: MotionDraft,
+}
+_CONFIG_KINDS = {kind.__name__: kind for kind in _BUILDERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The parts of a model, one for each component field of `ModelConfig`."""
+
+    text_encoder: TextEncoder
+    image_encoder: ImageEncoder
+    resampler: Resampler | None
+    audio_encoder: AudioTrunk
+    localizer: Localizer
+    keyframes_unet: UNet
+    interpolation_unet: UNet
+    codec: Codec
+    draft: MotionDraft | None
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Components that have weights, by name."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
+
+COMPONENTS = tuple(field.name for field in dataclasses.fields(Components))
+
+
+def build_components(config: ModelConfig) -> Components:
+    """Build every component with fresh weights, drawn from torch's global generator, ready for inference."""
+    parts = {name: _build(getattr(config, name)) for name in COMPONENTS}
+    components = Components(**typing.cast("dict[str, typing.Any]", parts))
+    for module in components.modules().values():
+        module.eval().requires_grad_(requires_grad=False)
+    return components
+
+
+def weights_folder(name_or_path: str | Path) -> Path:
+    """Folder of a packaged model's name, or the path itself. Raises: CheckpointMissing."""
+    packaged = PACKAGED_WEIGHTS / name_or_path
+    folder = packaged if (packaged / INDEX).is_file() else Path(name_or_path)
+    if not (folder / INDEX).is_file():
+        raise CheckpointMissing
+    return folder
+
+
+def save_components(folder: Path, config: ModelConfig, components: Components, *, dtype: torch.dtype) -> None:
+    """Write a weights folder, floating-point tensors as `dtype`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in to_json(config).items() if name not in COMPONENTS}
+    kinds = {name: type(part).__name__ for name in COMPONENTS if (part := getattr(config, name)) is not None}
+    _write_json(folder / INDEX, {"format": FORMAT, "components": kinds, **settings})
+    modules = components.modules()
+    for name in kinds:
+        (folder / name).mkdir(exist_ok=True)
+        _write_json(folder / name / "config.json", to_json(getattr(config, name)))
+        if name in modules:
+            tensors = {key: _stored(tensor, dtype) for key, tensor in modules[name].state_dict().items()}
+            save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Configuration of a weights folder. Raises: CheckpointMissing, CheckpointMismatch."""
+    index = _read_json(folder / INDEX)
+    if index.pop("format", None) != FORMAT:
+        raise CheckpointMismatch(f"{INDEX} is not of format {FORMAT}")
+    kinds = index.pop("components", None)
+    hints = typing.get_type_hints(ModelConfig)
+    settings = {field.name for field in dataclasses.fields(ModelConfig)} - set(COMPONENTS)
+    if not isinstance(kinds, dict) or set(index) != settings or not set(kinds) <= set(COMPONENTS):
+        raise CheckpointMismatch(f"{INDEX} does not describe a model")
+    parts: dict[str, object] = dict.fromkeys(COMPONENTS)
+    for name, kind in kinds.items():
+        if kind not in _CONFIG_KINDS:
+            raise CheckpointMismatch(f"{name} is of an unknown kind")
+        parts[name] = from_json(_CONFIG_KINDS[kind], _read_json(folder / name / "config.json"))
+    values = {name: from_json(hints[name], value) for name, value in index.items()}
+    return ModelConfig(**typing.cast("dict[str, typing.Any]", {**values, **parts}))
+
+
+def load_components(folder: Path, config: ModelConfig, *, device: torch.device, unet_dtype: torch.dtype) -> Components:
+    """Load a weights folder: UNets as `unet_dtype`, everything else as float32.
+
+    Raises: CheckpointMissing; CheckpointMismatch when a tensor is missing, unknown or of another shape.
+    """
+    with init_empty_weights(include_buffers=False):
+        components = build_components(config)
+    for name, module in components.modules().items():
+        _fill(module, folder / name / "model.safetensors", component=name)
+        module.to(device=device, dtype=unet_dtype if isinstance(module, UNet) else torch.float32)
+        module.eval().requires_grad_(requires_grad=False)
+    return components
+
+
+def _build(config: object) -> object:
+    return None if config is None else _BUILDERS[type(config)](config)
+
+
+def _fill(module: nn.Module, file: Path, *, component: str) -> None:
+    if not file.is_file():
+        raise CheckpointMissing(f"there are no weights of {component}")
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise CheckpointMismatch(f"the weights of {component} are damaged") from error
+    expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    wrong = sorted(
+        [f"missing {key}" for key in expected.keys() - tensors.keys()]
+        + [f"unknown {key}" for key in tensors.keys() - expected.keys()]
+        + [f"shape of {key}" for key in expected.keys() & tensors.keys() if expected[key] != tensors[key].shape]
+    )
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise CheckpointMismatch(f"the weights of {component} do not fit: {shown}")
+    module.load_state_dict(tensors, assign=True)
+
+
+def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
+
+
+def _write_json(file: Path, data: dict[str, object]) -> None:
+    file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(file: Path) -> dict[str, object]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointMissing(f"there is no {file.parent.name}/{file.name}") from error
+    except ValueError as error:
+        raise CheckpointMismatch(f"{file.name} is not JSON") from error
+    if not isinstance(data, dict):
+        raise CheckpointMismatch(f"{file.name} is not a JSON object")
+    return data

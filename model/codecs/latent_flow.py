@@ -77,7 +77,7 @@ class LatentFlowCodec:
         """
         picture = (first_frame.float() + 1) / 2
         frames = latents[0].transpose(0, 1).float()
-        for chunk in frames.split(frames_per_chunk):
+        for chunk in torch.split(frames, frames_per_chunk):
             yield self._draw(chunk, picture)
 
     def displacement(self, latents: Tensor, *, height: int, width: int) -> Tensor:
@@ -99,7 +99,7 @@ class LatentFlowCodec:
         limit = self.config.max_log_gain
         gain = (frames[:, 2:3] / self.config.scale[2]).clamp(-limit, limit)
         glow = (frames[:, 3:4] / self.config.scale[3]).clamp_min(0)
-        gain, glow = _enlarge(torch.cat((gain, glow), dim=1), height=height, width=width).split(1, dim=1)
+        gain, glow = _enlarge(torch.cat((gain, glow), dim=1), height=height, width=width).chunk(2, dim=1)
         grid = _sampling_grid(self.displacement(frames, height=height, width=width))
         pictures = picture.expand(len(frames), -1, -1, -1)
         moved = functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -119,7 +119,7 @@ def _enlarge(field: Tensor, *, height: int, width: int) -> Tensor:
 def _bicubic_matrix(source: int, target: int) -> Tensor:
     """Weights `[target, source]` of one-dimensional bicubic resizing."""
     identity = torch.eye(source).view(1, source, source, 1)
-    resized = functional.interpolate(identity, size=(target, 1), mode="bicubic", align_corners=False)
+    resized: Tensor = functional.interpolate(identity, size=(target, 1), mode="bicubic", align_corners=False)
     return resized[0, :, :, 0].T.contiguous()
 
 

@@ -1,0 +1,1 @@
+"""How well a model does: metrics on finished videos, and reports of them."""

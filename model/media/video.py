@@ -1,0 +1,134 @@
+"""Frames and the caller's own sound to an MP4, through FFmpeg."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import ffmpeg
+import imageio_ffmpeg
+
+from model.errors import EncodeFailed
+from model.media.audio import write_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor
+
+    from model.clips import AudioClip
+
+_FINISH_SECONDS = 60.0
+_AUDIO_BITS_PER_SECOND = 160_000
+# A fixed number of threads, so that the same frames give the same bytes whatever the machine.
+_ENCODER_THREADS = 2
+
+
+def write_video(
+    chunks: Iterable[Tensor],
+    audio: AudioClip,
+    path: Path,
+    *,
+    fps: int,
+    num_frames: int,
+    ffmpeg_path: str | None = None,
+    on_frames: Callable[[int], None] | None = None,
+) -> None:
+    """Encode frames as they come, with exactly their length of sound.
+
+    Args:
+        chunks: uint8 `[n, H, W, 3]` each, even sizes, `num_frames` in all.
+        audio: the sound from the first frame on; what is longer than the frames is cut, what is missing is silent.
+        path: the MP4 (H.264 yuv420p and AAC, index in front); on any error it is removed.
+        fps: frames per second.
+        num_frames: frames of the video.
+        ffmpeg_path: the FFmpeg program; by default the one of imageio-ffmpeg.
+        on_frames: told the number of frames written so far; may raise to cancel, which ends FFmpeg.
+    Raises: EncodeFailed; whatever `chunks` and `on_frames` raise.
+    """
+    frames = iter(chunks)
+    first = next(frames, None)
+    if first is None or first.shape[1] % 2 or first.shape[2] % 2:
+        raise EncodeFailed("There are no frames of even size to encode.")
+    with tempfile.TemporaryDirectory(prefix="keyvid-") as folder:
+        sound = Path(folder, "sound.wav")
+        write_wav(audio.window(0.0, num_frames / fps), sound)
+        command = _command(
+            sound, path, size=(first.shape[2], first.shape[1]), fps=fps, num_frames=num_frames, program=ffmpeg_path
+        )
+        with _encoder(command, path) as pipe:
+            written = 0
+            for chunk in _chain(first, frames):
+                pipe.write(chunk.contiguous().numpy().tobytes())
+                written += len(chunk)
+                if on_frames is not None:
+                    on_frames(written)
+            if written != num_frames:
+                raise EncodeFailed(f"The video has {written} frames instead of {num_frames}.")
+
+
+def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
+    yield first
+    yield from rest
+
+
+def _command(
+    sound: Path, path: Path, *, size: tuple[int, int], fps: int, num_frames: int, program: str | None
+) -> list[str]:
+    pictures = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{size[0]}x{size[1]}", framerate=fps)
+    output = ffmpeg.output(
+        # Tagged as what it is; otherwise players guess the colour matrix from the size.
+        pictures.video.filter("scale", out_color_matrix="bt709", out_range="tv"),
+        ffmpeg.input(str(sound)).audio,
+        str(path),
+        format="mp4",
+        vcodec="libx264",
+        preset="veryfast",
+        crf=18,
+        pix_fmt="yuv420p",
+        colorspace="bt709",
+        color_primaries="bt709",
+        color_trc="bt709",
+        color_range="tv",
+        acodec="aac",
+        audio_bitrate=_AUDIO_BITS_PER_SECOND,
+        movflags="+faststart",
+        map_metadata=-1,
+        fflags="+bitexact",
+        threads=_ENCODER_THREADS,
+        t=num_frames / fps,
+        **{"frames:v": num_frames, "flags:v": "+bitexact", "flags:a": "+bitexact"},
+    ).global_args("-hide_banner", "-loglevel", "error", "-nostats")
+    command: list[str] = ffmpeg.compile(output, cmd=program or imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
+    return command
+
+
+@contextmanager
+def _encoder(command: list[str], path: Path) -> Iterator[IO[bytes]]:
+    """Run FFmpeg and yield its input; leaving waits for the file, an error ends FFmpeg and removes it."""
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        raise EncodeFailed("The video encoder could not be started.") from error
+    is_done = False
+    try:
+        if process.stdin is None:
+            raise EncodeFailed
+        yield process.stdin
+        process.stdin.close()
+        if process.wait(_FINISH_SECONDS) != 0:
+            raise EncodeFailed
+        is_done = True
+    except (BrokenPipeError, subprocess.TimeoutExpired) as error:
+        raise EncodeFailed from error
+    finally:
+        if not is_done:
+            process.kill()
+            process.wait()
+            path.unlink(missing_ok=True)
+            with suppress(BrokenPipeError):  # what is left in the buffer has no reader any more
+                if process.stdin is not None:
+                    process.stdin.close()

@@ -1,0 +1,234 @@
+"""Commands that need no service: `generate` a video from files, `localize` the keyframes of a sound."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from model.errors import InvalidInput, KeyVIDError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rich.progress import TaskID
+
+    from model.clips import AudioClip, KeyframePlan, MotionCurve
+    from model.generation import OnStep, Progress
+    from model.pipeline import GeneratedLatents, KeyVIDPipeline
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+_INPUT_ERROR = 2
+_MODEL_ERROR = 1
+
+ModelOption = Annotated[str, typer.Option("--model", help="keyvid-mini, or a folder of weights.")]
+StartOption = Annotated[float, typer.Option("--audio-start", min=0.0, help="Seconds into the sound where it begins.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+ScaleOption = Annotated[float | None, typer.Option(min=0.0, max=30.0, help="Guidance scale; 1 is none.")]
+
+
+@app.command()
+def generate(
+    image: Annotated[Path, typer.Argument(help="JPEG, PNG or WebP.")],
+    audio: Annotated[Path, typer.Argument(help="WAV, FLAC, MP3, Ogg, Opus or M4A.")],
+    *,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What is to be seen.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("keyvid.mp4"),
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same video.")] = None,
+    model: ModelOption = "keyvid-mini",
+    audio_start: StartOption = 0.0,
+    image_fit: Annotated[
+        Literal["cover", "contain", "stretch"], typer.Option(help="How a picture of other proportions is fitted.")
+    ] = "cover",
+    num_inference_steps: Annotated[int | None, typer.Option(min=1, max=200, help="Denoising steps per stage.")] = None,
+    guidance_text: ScaleOption = None,
+    guidance_image: ScaleOption = None,
+    guidance_audio: ScaleOption = None,
+    interpolation_mode: Annotated[
+        Literal["released", "freenoise"] | None, typer.Option(help="How all frames are made from the keyframes.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Animate IMAGE to AUDIO and write an MP4."""
+    with _errors_on_one_line():
+        from model.generation import GenerationParams
+        from model.media.image import read_image
+        from model.media.video import write_video
+
+        params = GenerationParams(
+            seed=secrets.randbelow(2**32) if seed is None else seed,
+            num_inference_steps=num_inference_steps,
+            guidance_text=guidance_text,
+            guidance_image=guidance_image,
+            guidance_audio=guidance_audio,
+            interpolation_mode=interpolation_mode,
+        )
+        clip = _read_sound(audio, start_s=audio_start)
+        pipeline = _load(model, device)
+        shape = pipeline.config.video
+        frame = read_image(_existing(image), height=shape.height, width=shape.width, fit=image_fit)
+        with _progress() as report:
+            generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step)
+            write_video(
+                pipeline.decode(generated.latents, frame),
+                clip,
+                output,
+                fps=pipeline.config.fps,
+                num_frames=shape.frames,
+                on_frames=report.frames(shape.frames),
+            )
+    if as_json:
+        typer.echo(json.dumps(_generation_report(generated, pipeline, output=output, seed=params.seed)))
+    else:
+        typer.echo(output)
+
+
+@app.command()
+def localize(
+    audio: Annotated[Path, typer.Argument(help="WAV, FLAC, MP3, Ogg, Opus or M4A.")],
+    *,
+    model: ModelOption = "keyvid-mini",
+    audio_start: StartOption = 0.0,
+    plot: Annotated[Path | None, typer.Option(help="Also draw waveform, curve and keyframes to this PNG.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Hear the motion in AUDIO: its curve over 48 frames, and the keyframes that would be painted."""
+    with _errors_on_one_line():
+        from model.localization.plan import plan_keyframes
+
+        clip = _read_sound(audio, start_s=audio_start)
+        pipeline = _load(model, device)
+        fps = pipeline.config.fps
+        curve = pipeline.localize(clip)
+        plan = plan_keyframes(curve, num_keyframes=pipeline.config.num_keyframes)
+        if plot is not None:
+            from model.plot import plot_motion
+
+            plot_motion(plot, audio=clip, curve=curve, plan=plan, fps=fps)
+    if as_json:
+        typer.echo(json.dumps(_motion_report(curve, plan, fps=fps)))
+    else:
+        _print_table(curve, plan, fps=fps)
+
+
+class ProgressReport:
+    """Shows stages and steps on the terminal's error stream."""
+
+    def __init__(self, show: Callable[[str, int, int], None]) -> None:
+        self._show = show
+
+    @property
+    def step(self) -> OnStep:
+        """Hook for the pipeline's steps."""
+
+        def report(progress: Progress) -> None:
+            self._show(progress.stage, progress.step, progress.total)
+
+        return report
+
+    def frames(self, total: int) -> Callable[[int], None]:
+        """Hook for the frames that were encoded."""
+
+        def report(written: int) -> None:
+            self._show("mux", written, total)
+
+        return report
+
+
+@contextmanager
+def _progress() -> Iterator[ProgressReport]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, step: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=step)
+
+        yield ProgressReport(show)
+
+
+@contextmanager
+def _errors_on_one_line() -> Iterator[None]:
+    try:
+        yield
+    except KeyVIDError as error:
+        typer.echo(f"keyvid: {error}", err=True)
+        raise typer.Exit(_INPUT_ERROR if isinstance(error, InvalidInput) else _MODEL_ERROR) from error
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InvalidInput(f"There is no file {path}.")
+    return path
+
+
+def _read_sound(path: Path, *, start_s: float) -> AudioClip:
+    """Read the two seconds from `start_s`; silence is added where the sound is shorter."""
+    from model.media.audio import read_audio
+    from model.media.mel import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+
+    seconds = WINDOW_SAMPLES / SAMPLE_RATE_HZ
+    clip = read_audio(_existing(path), max_seconds=start_s + seconds)
+    if clip.duration_s <= start_s:
+        raise InvalidInput(f"The sound is {clip.duration_s:.2f} s long; it has nothing at {start_s:g} s.")
+    return clip.window(start_s, seconds)
+
+
+def _load(model: str, device: str) -> KeyVIDPipeline:
+    import torch
+
+    from model.pipeline import KeyVIDPipeline
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    return KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype)
+
+
+def _motion_report(curve: MotionCurve, plan: KeyframePlan, *, fps: int) -> dict[str, object]:
+    return {
+        "fps": fps,
+        "curve": [round(value, 6) for value in curve.values],
+        "peaks": curve.peaks,
+        "valleys": curve.valleys,
+        "keyframes": {"indices": plan.indices, "seconds": [round(index / fps, 4) for index in plan.indices]},
+    }
+
+
+def _generation_report(
+    generated: GeneratedLatents, pipeline: KeyVIDPipeline, *, output: Path, seed: int
+) -> Mapping[str, object]:
+    config = pipeline.config
+    return {
+        "output": str(output),
+        "model": config.name,
+        "seed": seed,
+        "frames": config.video.frames,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in generated.seconds.items()},
+        **_motion_report(generated.curve, generated.plan, fps=config.fps),
+    }
+
+
+def _print_table(curve: MotionCurve, plan: KeyframePlan, *, fps: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("frame", "seconds", "motion", "why")
+    for index in plan.indices:
+        why = "peak" if index in curve.peaks else "valley" if index in curve.valleys else "first" if index == 0 else ""
+        table.add_row(str(index), f"{index / fps:.3f}", f"{curve.values[index]:.3f}", why)
+    Console().print(table)

@@ -8,14 +8,19 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from model.clips import KeyframePlan
+from model.localization.plan import motion_curve
+from model.media.audio import read_audio
+from model.media.video import read_video
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
-    from model.clips import AudioClip, KeyframePlan, MotionCurve
+    from model.clips import AudioClip, MotionCurve
 
 _INK = "#1f2933"
 _SOUND = "#7b8794"
@@ -62,6 +67,28 @@ def plot_motion(
     figure.savefig(path, format="png")
 
 
+def draw_generation(video: Path, audio: Path, keyframes: Mapping[str, Sequence[float]], picture: Path) -> None:
+    """Draw a finished video: sound, motion curve, and its keyframes from the first frame on.
+
+    Args:
+        video: the MP4.
+        audio: the sound that it was made from, from its beginning.
+        keyframes: `indices` and `curve`, as the service and the command line report them.
+        picture: the PNG to write.
+    """
+    clip = read_video(video)
+    curve = motion_curve(keyframes["curve"])
+    plan = KeyframePlan(tuple(int(index) for index in keyframes["indices"]), len(curve.values))
+    plot_motion(
+        picture,
+        audio=read_audio(audio, max_seconds=clip.duration_s),
+        curve=curve,
+        plan=plan,
+        fps=clip.fps,
+        keyframes=[clip.frames[index] for index in plan.indices],
+    )
+
+
 def _draw_sound(axes: Axes, audio: AudioClip, times: Sequence[float], duration: float) -> None:
     samples = audio.window(0.0, duration).samples.mean(dim=0).numpy()
     axes.plot(np.arange(len(samples)) / audio.sample_rate_hz, samples, color=_SOUND, linewidth=0.5)
@@ -80,7 +107,7 @@ def _draw_motion(axes: Axes, curve: MotionCurve, times: Sequence[float], *, fps:
         axes.plot(frames[index] / fps, values[index], marker, color=_MOTION, markersize=8, label=name)
     _mark(axes, times, label="keyframe")
     axes.set(xlim=(0, duration), xlabel="seconds", ylabel="motion")
-    axes.legend(loc="upper right", ncols=4, frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False, borderaxespad=0.1)
     _tidy(axes)
 
 

@@ -8,9 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import av
 import ffmpeg
 import imageio_ffmpeg
+import numpy as np
 
+from model.clips import VideoClip
 from model.errors import EncodeFailed
 from model.media.audio import write_wav
 
@@ -68,6 +71,18 @@ def write_video(
                     on_frames(written)
             if written != num_frames:
                 raise EncodeFailed(f"The video has {written} frames instead of {num_frames}.")
+
+
+def read_video(path: Path) -> VideoClip:
+    """Decode the frames of a video as `write_video` makes it. Raises: ValueError for anything else."""
+    try:
+        with path.open("rb") as file, av.open(file, mode="r") as container:
+            stream = container.streams.video[0]
+            fps = round(stream.average_rate or 0)
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise ValueError("not a video") from error
+    return VideoClip(np.stack(frames).astype(np.uint8, copy=False), fps)
 
 
 def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:

@@ -1,41 +1,266 @@
 """The job store: the one place where a job changes state.
 
-Signatures agreed between `service` and `workers`; every method is one short transaction.
+`JobStore` is what `service` and `workers` agreed on; `SqlJobStore` is that on SQLite or PostgreSQL.
+Every method is one short transaction. Each change that a caller can see raises the job's `seq` by one and
+writes the event of that number in the same transaction, so a job's history has no gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
-from workers.contract import VideoRequest
-from workers.jobs import Failure, Job, JobEvent, JobStage, JobStatus, Keyframes, Lease, Output, StoredFile
+from sqlalchemy import and_, delete, func, or_, select
+
+from workers.database import Database, upgrade
+from workers.errors import FileNotKnown, JobNotFound
+from workers.ids import new_id
+from workers.jobs import EventType, Job, JobEvent, JobStage, JobStatus, StoredFile
+from workers.leases import JobLeases
+from workers.records import event_of, file_of, finish, fresh_stages, job_of, record
+from workers.tables import EventRow, FileRow, JobRow, LeaderRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from workers.contract import VideoRequest
+    from workers.jobs import Failure, Keyframes, Lease, Output
+    from workers.settings import Settings
 
 
 class JobStore(Protocol):
+    """Everything that may happen to a job."""
+
     # --- the API's side
     def create(self, request: VideoRequest, *, tenant: str, metadata: Mapping[str, str]) -> Job: ...
-    def get(self, job_id: str, *, tenant: str) -> Job: ...  # JobNotFound
+    def get(self, job_id: str, *, tenant: str) -> Job: ...
     def list(
         self, *, tenant: str, after: str | None, limit: int, order: str, status: JobStatus | None
-    ) -> Sequence[Job]: ...  # keyset on (created_at, id); `after` unknown -> JobNotFound
+    ) -> Sequence[Job]: ...
     def queue_position(self, job: Job) -> int | None: ...
-    def request_cancel(self, job_id: str, *, tenant: str) -> Job: ...  # queued -> cancelled at once; terminal -> unchanged
-    def delete(self, job_id: str, *, tenant: str) -> bool: ...  # cancels first; True once gone from view
+    def request_cancel(self, job_id: str, *, tenant: str) -> Job: ...
+    def delete(self, job_id: str, *, tenant: str) -> bool: ...
     def events(self, job_id: str, *, after_seq: int, limit: int) -> Sequence[JobEvent]: ...
-    def events_since(self, after_rowid: int, *, limit: int) -> tuple[Sequence[JobEvent], int]: ...  # all jobs: one poll feeds every stream
+    def events_since(self, after_rowid: int, *, limit: int) -> tuple[Sequence[JobEvent], int]: ...
     def add_file(self, file: StoredFile) -> StoredFile: ...
-    def get_file(self, file_id: str, *, tenant: str) -> StoredFile: ...  # FileNotKnown
+    def get_file(self, file_id: str, *, tenant: str) -> StoredFile: ...
     def delete_file(self, file_id: str, *, tenant: str) -> None: ...
-    def ping(self) -> None: ...  # a write and a read; StoreUnavailable
+    def ping(self) -> None: ...
 
     # --- the worker's side; every write is refused with LeaseLost once the fence has moved
     def claim(self, owner: str, *, lease_s: float) -> tuple[Job, Lease] | None: ...
-    def renew(self, lease: Lease, *, lease_s: float) -> bool: ...  # returns whether a cancel is requested
+    def renew(self, lease: Lease, *, lease_s: float) -> bool: ...
+    def is_cancel_requested(self, lease: Lease) -> bool: ...
     def report(self, lease: Lease, *, stage: JobStage, step: int, total: int, progress: int) -> None: ...
-    def save_checkpoint(self, lease: Lease, *, stage: JobStage, key: str, sha256: str, keyframes: Keyframes) -> None: ...
+    def save_checkpoint(
+        self, lease: Lease, *, stage: JobStage, key: str, sha256: str, keyframes: Keyframes, engine_digest: str
+    ) -> None: ...
     def checkpoint(self, job_id: str) -> Mapping[str, Any] | None: ...
-    def complete(self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]) -> None: ...
+    def complete(
+        self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]
+    ) -> None: ...
     def fail(self, lease: Lease, failure: Failure) -> None: ...
+    def retry(self, lease: Lease, failure: Failure, *, delay_s: float) -> None: ...
     def cancelled(self, lease: Lease) -> None: ...
-    def release(self, lease: Lease, *, refund: bool) -> None: ...  # back to queued
+    def release(self, lease: Lease, *, refund: bool) -> None: ...
+
+
+class SqlJobStore(JobLeases):
+    """The job store on SQLite or PostgreSQL.
+
+    Every method raises StoreUnavailable when the database does not answer.
+    """
+
+    def __init__(self, database: Database, *, max_attempts: int, retention_s: float) -> None:
+        super().__init__(database, retention_s=retention_s)
+        self._max_attempts = max_attempts
+
+    def create(self, request: VideoRequest, *, tenant: str, metadata: Mapping[str, str]) -> Job:
+        """Accept a request: from the return of this call on, the job is never lost."""
+        with self._database.write() as transaction:
+            row = JobRow(
+                id=new_id("video"),
+                tenant=tenant,
+                status=JobStatus.QUEUED,
+                stage=JobStage.QUEUED,
+                request=request.model_dump(mode="json"),
+                image_key=request.image.key,
+                audio_key=request.audio.key,
+                caller_metadata=dict(metadata),
+                progress=0,
+                seq=0,
+                attempt=0,
+                max_attempts=self._max_attempts,
+                fence=0,
+                not_before=0.0,
+                created_at=transaction.now,
+                stages=fresh_stages(),
+                engine={},
+                usage={},
+            )
+            transaction.session.add(row)
+            transaction.session.flush()  # the event names the job: it must be there first
+            record(transaction, row, EventType.QUEUED)
+            return job_of(row)
+
+    def get(self, job_id: str, *, tenant: str) -> Job:
+        """Read one job of a tenant.
+
+        Raises: JobNotFound.
+        """
+        with self._database.read() as transaction:
+            return job_of(_visible(transaction.session, job_id, tenant))
+
+    def list(
+        self, *, tenant: str, after: str | None, limit: int, order: str, status: JobStatus | None
+    ) -> Sequence[Job]:
+        """Read up to `limit` jobs of a tenant by creation time, `order` asc or desc, beginning behind `after`.
+
+        Raises: JobNotFound when there is no job `after`.
+        """
+        query = select(JobRow).where(JobRow.tenant == tenant, JobRow.deleted_at.is_(None))
+        if status is not None:
+            query = query.where(JobRow.status == status)
+        is_ascending = order == "asc"
+        with self._database.read() as transaction:
+            if after is not None:
+                mark = _visible(transaction.session, after, tenant)
+                if is_ascending:
+                    beyond = or_(
+                        JobRow.created_at > mark.created_at,
+                        and_(JobRow.created_at == mark.created_at, JobRow.id > mark.id),
+                    )
+                else:
+                    beyond = or_(
+                        JobRow.created_at < mark.created_at,
+                        and_(JobRow.created_at == mark.created_at, JobRow.id < mark.id),
+                    )
+                query = query.where(beyond)
+            keys = (JobRow.created_at, JobRow.id)
+            query = query.order_by(*(key.asc() if is_ascending else key.desc() for key in keys)).limit(limit)
+            return [job_of(row) for row in transaction.session.scalars(query)]
+
+    def queue_position(self, job: Job) -> int | None:
+        """How many jobs run before this one, itself included: 1 is the next. None when it does not wait."""
+        if job.status is not JobStatus.QUEUED:
+            return None
+        ahead = or_(JobRow.created_at < job.created_at, and_(JobRow.created_at == job.created_at, JobRow.id < job.id))
+        count = select(func.count()).select_from(JobRow).where(JobRow.status == JobStatus.QUEUED, ahead)
+        with self._database.read() as transaction:
+            return int(transaction.session.scalar(count) or 0) + 1
+
+    def request_cancel(self, job_id: str, *, tenant: str) -> Job:
+        """Ask for a job to stop: a queued one is cancelled at once, a running one by its worker, a final one stays.
+
+        Raises: JobNotFound.
+        """
+        with self._database.write() as transaction:
+            row = _visible(transaction.session, job_id, tenant, lock=True)
+            self._cancel(transaction, row)
+            return job_of(row)
+
+    def delete(self, job_id: str, *, tenant: str) -> bool:
+        """Cancel a job if it still runs, and hide it at once; its blobs are purged soon after. Returns True.
+
+        Raises: JobNotFound.
+        """
+        with self._database.write() as transaction:
+            row = _visible(transaction.session, job_id, tenant, lock=True)
+            self._cancel(transaction, row)
+            row.deleted_at = transaction.now
+            return True
+
+    def events(self, job_id: str, *, after_seq: int, limit: int) -> Sequence[JobEvent]:
+        """Read a job's history behind `after_seq`, oldest first."""
+        query = select(EventRow).where(EventRow.job_id == job_id, EventRow.seq > after_seq)
+        with self._database.read() as transaction:
+            rows = transaction.session.scalars(query.order_by(EventRow.seq).limit(limit))
+            return [event_of(row) for row in rows]
+
+    def events_since(self, after_rowid: int, *, limit: int) -> tuple[Sequence[JobEvent], int]:
+        """Read the history of all jobs behind `after_rowid`, and where to go on; one poll feeds every stream.
+
+        A negative `after_rowid` returns no events and the present end.
+        """
+        with self._database.read() as transaction:
+            if after_rowid < 0:
+                return [], int(transaction.session.scalar(select(func.max(EventRow.row))) or 0)
+            query = select(EventRow).where(EventRow.row > after_rowid).order_by(EventRow.row).limit(limit)
+            rows = transaction.session.scalars(query).all()
+            return [event_of(row) for row in rows], rows[-1].row if rows else after_rowid
+
+    def add_file(self, file: StoredFile) -> StoredFile:
+        """Keep a file for later requests; `media["key"]` is its blob. Time and a missing id are filled in."""
+        with self._database.write() as transaction:
+            kept = replace(file, id=file.id or new_id("file"), created_at=transaction.now)
+            transaction.session.add(
+                FileRow(
+                    id=kept.id,
+                    tenant=kept.tenant,
+                    purpose=kept.purpose,
+                    filename=kept.filename,
+                    key=kept.media.get("key"),
+                    media=dict(kept.media),
+                    created_at=kept.created_at,
+                )
+            )
+            return kept
+
+    def get_file(self, file_id: str, *, tenant: str) -> StoredFile:
+        """Read one file of a tenant.
+
+        Raises: FileNotKnown.
+        """
+        with self._database.read() as transaction:
+            row = transaction.session.get(FileRow, file_id)
+            if row is None or row.tenant != tenant:
+                raise FileNotKnown
+            return file_of(row)
+
+    def delete_file(self, file_id: str, *, tenant: str) -> None:
+        """Forget a file; its blob is swept once no job needs it.
+
+        Raises: FileNotKnown.
+        """
+        gone = delete(FileRow).where(FileRow.id == file_id, FileRow.tenant == tenant).returning(FileRow.id)
+        with self._database.write() as transaction:
+            if transaction.session.scalar(gone) is None:
+                raise FileNotKnown
+
+    def ping(self) -> None:
+        """Write and read one row."""
+        with self._database.write() as transaction:
+            transaction.session.merge(LeaderRow(duty="ping", owner="ping", until=transaction.now))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def _cancel(self, transaction: Any, row: JobRow) -> None:
+        if JobStatus(row.status).is_terminal or row.cancel_requested_at is not None:
+            return
+        row.cancel_requested_at = transaction.now
+        if row.status == JobStatus.QUEUED:
+            finish(transaction, row, JobStatus.CANCELLED, retention_s=self._retention_s)
+        else:
+            record(transaction, row, EventType.PROGRESS)
+
+
+def open_job_store(settings: Settings) -> SqlJobStore:
+    """Open the job store that the settings name, after bringing its tables up to date.
+
+    Raises: StoreUnavailable.
+    """
+    upgrade(settings.database_url)
+    database = Database(settings.database_url)
+    return SqlJobStore(database, max_attempts=settings.max_attempts, retention_s=settings.retention_seconds)
+
+
+def _visible(session: Session, job_id: str, tenant: str, *, lock: bool = False) -> JobRow:
+    query = select(JobRow).where(JobRow.id == job_id, JobRow.tenant == tenant, JobRow.deleted_at.is_(None))
+    row = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        raise JobNotFound
+    return row

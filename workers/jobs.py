@@ -84,6 +84,7 @@ class Output:
     width: int
     height: int
     duration_s: float
+    thumbnail_key: str | None = None
     video_codec: str = "h264"
     audio_codec: str = "aac"
     pix_fmt: str = "yuv420p"
@@ -120,6 +121,7 @@ class Job:
     cancel_requested_at: float | None = None
     started_at: float | None = None
     completed_at: float | None = None
+    expires_at: float | None = None  # from then on its blobs are gone; the row stays
     stages: tuple[StageReport, ...] = ()
     keyframes: Keyframes | None = None
     output: Output | None = None

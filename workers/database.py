@@ -1,0 +1,171 @@
+"""The connection to the job database: short transactions on SQLite or PostgreSQL, on the database's own clock.
+
+Every error of the driver leaves this module as `StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, Float, create_engine, event, func, literal_column, select, text
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from workers.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.sql.elements import ColumnElement
+
+BUSY_TIMEOUT_MS = 10_000
+EVENT_LOCK = 0x6B657976  # advisory locks of PostgreSQL; any fixed numbers
+MIGRATION_LOCK = EVENT_LOCK + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open transaction and the database's time at its start, in unix seconds."""
+
+    session: Session
+    now: float
+
+    def lock_events(self) -> None:
+        """Make event rows commit in the order of their numbers, so that one cursor can follow all of them.
+
+        Taken last in a transaction. SQLite has one writer at a time anyway.
+        """
+        if self.session.get_bind().dialect.name == "postgresql":
+            self.session.execute(select(func.pg_advisory_xact_lock(EVENT_LOCK)))
+
+
+class Database:
+    """The job database behind a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        self._clock = _clock(self.engine.dialect.name)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """Run one transaction that changes something; it commits when the block ends without an error.
+
+        Raises: StoreUnavailable.
+        """
+        with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield Transaction(session, float(session.scalar(select(self._clock)) or 0.0))
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Run one transaction that only reads, without waiting for a writer.
+
+        Raises: StoreUnavailable.
+        """
+        reader = self.engine.execution_options(read_only=True)
+        with _translated(), Session(reader, expire_on_commit=False) as session, session.begin():
+            yield Transaction(session, float(session.scalar(select(self._clock)) or 0.0))
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+def open_engine(url: str) -> Engine:
+    """Make an engine with this project's transaction rules for SQLite or PostgreSQL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10})
+
+
+def upgrade(database_url: str) -> None:
+    """Bring the database to this version's tables; safe when many processes start at once, and when nothing is to do.
+
+    Raises: StoreUnavailable.
+    """
+    engine = open_engine(database_url)
+    try:
+        with _translated(), _migration_lock(engine), engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=8,
+        max_overflow=32,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late to take the write lock first
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads and then writes cannot wait for the lock in the middle: writers take it at once.
+        mode = "DEFERRED" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+def _clock(dialect: str) -> ColumnElement[Any]:
+    if dialect == "sqlite":
+        return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)
+    return func.extract("epoch", func.clock_timestamp())
+
+
+@contextmanager
+def _migration_lock(engine: Engine) -> Iterator[None]:
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": MIGRATION_LOCK})
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": MIGRATION_LOCK})
+        return
+    with Path(f"{engine.url.database}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise  # a bug of ours, not an outage
+    except (OperationalError, PoolTimeout) as error:
+        raise StoreUnavailable from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable from error
+        raise

@@ -1,0 +1,222 @@
+"""The worker's side of the job store: taking a job, keeping it, and ending it.
+
+Every write names the lease it was made under. Once the job has passed to another worker, its fence has moved
+and the write is refused: a worker that was frozen or cut off cannot harm the one that took over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, select
+
+from workers.errors import LeaseLost
+from workers.jobs import EventType, Failure, Job, JobStage, JobStatus, Keyframes, Lease, Output
+from workers.records import advance, close_stages, end_attempt, finish, fresh_stages, job_of, record, requeue
+from workers.tables import CheckpointRow, JobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.orm import Session
+
+    from workers.database import Database, Transaction
+
+MAX_RUNNING_PROGRESS = 99  # 100 is for finished videos
+
+
+class JobLeases:
+    """What a worker may do with jobs. Every method raises StoreUnavailable when the database does not answer."""
+
+    def __init__(self, database: Database, *, retention_s: float) -> None:
+        self._database = database
+        self._retention_s = retention_s
+
+    def claim(self, owner: str, *, lease_s: float) -> tuple[Job, Lease] | None:
+        """Take the job that has waited longest, if there is one; it counts as an attempt.
+
+        A job with a cancel request is never taken.
+        """
+        with self._database.read() as transaction:  # most looks find nothing: they should not take the write lock
+            if transaction.session.scalar(select(JobRow.id).where(*_claimable(transaction.now)).limit(1)) is None:
+                return None
+        with self._database.write() as transaction:
+            first = (
+                select(JobRow)
+                .where(*_claimable(transaction.now))
+                .order_by(JobRow.created_at, JobRow.id)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            )
+            row = transaction.session.scalar(first)
+            if row is None:
+                return None
+            row.status = JobStatus.IN_PROGRESS
+            row.attempt += 1
+            row.fence += 1
+            row.lease_owner = owner
+            row.lease_until = transaction.now + lease_s
+            if row.started_at is None:
+                row.started_at = transaction.now
+            row.stages = fresh_stages(_checkpointed(transaction.session, row.id))
+            row.stage = next(stage["name"] for stage in row.stages if stage["status"] == "pending")
+            record(transaction, row, EventType.STARTED)
+            return job_of(row), Lease(row.id, owner, row.fence)
+
+    def renew(self, lease: Lease, *, lease_s: float) -> bool:
+        """Keep the job for another `lease_s`; says whether a cancel is requested.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            row.lease_until = transaction.now + lease_s
+            return row.cancel_requested_at is not None
+
+    def is_cancel_requested(self, lease: Lease) -> bool:
+        """Whether a cancel is requested, without writing anything.
+
+        Raises: LeaseLost.
+        """
+        with self._database.read() as transaction:
+            found = transaction.session.execute(select(JobRow.cancel_requested_at).where(*_holds(lease))).first()
+        if found is None:
+            raise LeaseLost
+        return found[0] is not None
+
+    def report(self, lease: Lease, *, stage: JobStage, step: int, total: int, progress: int) -> None:
+        """Say that `step` of `total` steps of `stage` are done, and `progress` percent of the job.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            is_new_stage = row.stage != stage or step == 0
+            row.stage = stage
+            row.stages = advance(row.stages, stage, step=step, total=total, now=transaction.now)
+            row.progress = max(row.progress, min(progress, MAX_RUNNING_PROGRESS))
+            kind = EventType.STAGE if is_new_stage else EventType.PROGRESS
+            record(transaction, row, kind, step=step, total=total)
+
+    def save_checkpoint(
+        self, lease: Lease, *, stage: JobStage, key: str, sha256: str, keyframes: Keyframes, engine_digest: str
+    ) -> None:
+        """Note that a stage is done and where its state is kept; only the same engine may resume from it.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            transaction.session.merge(
+                CheckpointRow(
+                    job_id=lease.job_id,
+                    stage=stage,
+                    key=key,
+                    sha256=sha256,
+                    engine_digest=engine_digest,
+                    fence=lease.fence,
+                    at=transaction.now,
+                )
+            )
+            if row.keyframes is None:
+                row.keyframes = asdict(keyframes)
+                record(transaction, row, EventType.PROGRESS, keyframes=list(keyframes.indices))
+
+    def checkpoint(self, job_id: str) -> Mapping[str, Any] | None:
+        """The newest checkpoint of a job: stage, key, sha256 and engine_digest."""
+        newest = (
+            select(CheckpointRow)
+            .where(CheckpointRow.job_id == job_id)
+            .order_by(CheckpointRow.fence.desc(), CheckpointRow.at.desc())
+            .limit(1)
+        )
+        with self._database.read() as transaction:
+            row = transaction.session.scalar(newest)
+            if row is None:
+                return None
+            return {"stage": row.stage, "key": row.key, "sha256": row.sha256, "engine_digest": row.engine_digest}
+
+    def complete(self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]) -> None:
+        """End the job with its video. If a cancel came too late, the video still counts.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            row.output = asdict(output)
+            row.engine = dict(engine)
+            queued_s = (row.started_at or transaction.now) - row.created_at
+            row.usage = {"queue_s": round(queued_s, 3), **usage}
+            row.progress = 100
+            row.stages = close_stages(row.stages, now=transaction.now)
+            finish(transaction, row, JobStatus.COMPLETED, retention_s=self._retention_s)
+
+    def fail(self, lease: Lease, failure: Failure) -> None:
+        """End the job for good: another attempt would fail in the same way.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            row.failure_code, row.failure_message = failure.code, failure.message
+            finish(transaction, row, JobStatus.FAILED, retention_s=self._retention_s)
+
+    def retry(self, lease: Lease, failure: Failure, *, delay_s: float) -> None:
+        """End this attempt: queue the job again after `delay_s`, or fail it with `failure` if it was the last one.
+
+        A job with a cancel request is cancelled instead. Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            end_attempt(transaction, row, failure, delay_s=delay_s, reason=failure.code, retention_s=self._retention_s)
+
+    def cancelled(self, lease: Lease) -> None:
+        """End the job as cancelled; say so only once its runner has stopped.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            finish(transaction, row, JobStatus.CANCELLED, retention_s=self._retention_s)
+
+    def release(self, lease: Lease, *, refund: bool) -> None:
+        """Give the job back to the queue at once; `refund` takes back the attempt, which was not the job's fault.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            if row.cancel_requested_at is not None:
+                finish(transaction, row, JobStatus.CANCELLED, retention_s=self._retention_s)
+                return
+            row.attempt -= 1 if refund else 0
+            requeue(transaction, row, delay_s=0.0, reason="worker_draining")
+
+
+def _claimable(now: float) -> tuple[ColumnElement[bool], ...]:
+    return (
+        JobRow.status == JobStatus.QUEUED,
+        JobRow.cancel_requested_at.is_(None),
+        JobRow.not_before <= now,
+    )
+
+
+def _holds(lease: Lease) -> tuple[ColumnElement[bool], ...]:
+    return (
+        JobRow.id == lease.job_id,
+        JobRow.lease_owner == lease.owner,
+        JobRow.fence == lease.fence,
+        JobRow.status == JobStatus.IN_PROGRESS,
+    )
+
+
+def _held(transaction: Transaction, lease: Lease) -> JobRow:
+    row = transaction.session.scalar(select(JobRow).where(*_holds(lease)).with_for_update())
+    if row is None:
+        raise LeaseLost
+    return row
+
+
+def _checkpointed(session: Session, job_id: str) -> list[str]:
+    return list(session.scalars(select(CheckpointRow.stage).where(CheckpointRow.job_id == job_id)))

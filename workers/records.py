@@ -1,0 +1,198 @@
+"""Between rows and dataclasses: how a job is read from its row, and how a change enters its history."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from workers.contract import VideoRequest
+from workers.jobs import (
+    RUNNING_STAGES,
+    EventType,
+    Failure,
+    Job,
+    JobEvent,
+    JobStage,
+    JobStatus,
+    Keyframes,
+    Output,
+    StageReport,
+    StoredFile,
+)
+from workers.tables import EventRow, FileRow, JobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from workers.database import Transaction
+
+FINAL_EVENTS = {
+    JobStatus.COMPLETED: EventType.COMPLETED,
+    JobStatus.FAILED: EventType.FAILED,
+    JobStatus.CANCELLED: EventType.CANCELLED,
+}
+
+
+def job_of(row: JobRow) -> Job:
+    """Read a job from its row."""
+    failure = Failure(row.failure_code, row.failure_message or "") if row.failure_code else None
+    return Job(
+        id=row.id,
+        tenant=row.tenant,
+        status=JobStatus(row.status),
+        stage=JobStage(row.stage),
+        request=VideoRequest.model_validate(row.request),
+        created_at=row.created_at,
+        metadata=row.caller_metadata,
+        progress=row.progress,
+        seq=row.seq,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        fence=row.fence,
+        lease_owner=row.lease_owner,
+        lease_until=row.lease_until,
+        cancel_requested_at=row.cancel_requested_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        expires_at=row.expires_at,
+        stages=tuple(_stage_of(stage) for stage in row.stages),
+        keyframes=keyframes_of(row.keyframes) if row.keyframes else None,
+        output=Output(**row.output) if row.output else None,
+        failure=failure,
+        engine=row.engine,
+        usage=row.usage,
+    )
+
+
+def keyframes_of(document: Mapping[str, Any]) -> Keyframes:
+    """Read keyframes from their document."""
+    return Keyframes(
+        indices=tuple(document["indices"]),
+        curve=tuple(document["curve"]),
+        peaks=tuple(document["peaks"]),
+        valleys=tuple(document["valleys"]),
+    )
+
+
+def file_of(row: FileRow) -> StoredFile:
+    """Read a file from its row."""
+    return StoredFile(
+        id=row.id,
+        tenant=row.tenant,
+        purpose=row.purpose,
+        filename=row.filename,
+        media=row.media,
+        created_at=row.created_at,
+    )
+
+
+def event_of(row: EventRow) -> JobEvent:
+    """Read an event from its row."""
+    return JobEvent(job_id=row.job_id, seq=row.seq, type=EventType(row.type), data=row.data, at=row.at)
+
+
+def record(transaction: Transaction, row: JobRow, kind: EventType, **extra: object) -> None:
+    """Enter a visible change into the job's history: the next `seq`, and an event of that number."""
+    row.seq += 1
+    data: dict[str, Any] = {
+        "status": row.status,
+        "stage": row.stage,
+        "progress": row.progress,
+        "attempt": row.attempt,
+        **extra,
+    }
+    if row.cancel_requested_at is not None:
+        data["cancel_requested_at"] = row.cancel_requested_at
+    if row.failure_code is not None:
+        data["error"] = {"code": row.failure_code, "message": row.failure_message}
+    transaction.lock_events()
+    transaction.session.add(EventRow(job_id=row.id, seq=row.seq, type=kind, data=data, at=transaction.now))
+
+
+def finish(transaction: Transaction, row: JobRow, status: JobStatus, *, retention_s: float) -> None:
+    """End a job: nobody owns it, its blobs have a last day, and its last event is written."""
+    row.status = status
+    row.stage = JobStage.DONE if status is JobStatus.COMPLETED else row.stage
+    row.lease_owner = None
+    row.lease_until = None
+    row.completed_at = transaction.now
+    row.expires_at = transaction.now + retention_s
+    record(transaction, row, FINAL_EVENTS[status])
+
+
+def requeue(transaction: Transaction, row: JobRow, *, delay_s: float, reason: str) -> None:
+    """Put a job back into the queue, to be taken up after `delay_s`."""
+    row.status = JobStatus.QUEUED
+    row.stage = JobStage.QUEUED
+    row.lease_owner = None
+    row.lease_until = None
+    row.not_before = transaction.now + delay_s
+    record(transaction, row, EventType.RETRYING, reason=reason)
+
+
+def end_attempt(
+    transaction: Transaction, row: JobRow, failure: Failure, *, delay_s: float, reason: str, retention_s: float
+) -> None:
+    """End an attempt that broke: cancelled if that was asked, failed if it was the last one, else queued again."""
+    if row.cancel_requested_at is not None:
+        finish(transaction, row, JobStatus.CANCELLED, retention_s=retention_s)
+    elif row.attempt >= row.max_attempts:
+        row.failure_code, row.failure_message = failure.code, failure.message
+        finish(transaction, row, JobStatus.FAILED, retention_s=retention_s)
+    else:
+        requeue(transaction, row, delay_s=delay_s, reason=reason)
+
+
+def fresh_stages(done: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Stages of a new attempt; the ones in `done` are taken over from an earlier attempt."""
+    taken = set(done)
+    return [
+        asdict(StageReport(stage, "done", resumed=True)) if stage in taken else asdict(StageReport(stage, "pending"))
+        for stage in RUNNING_STAGES
+    ]
+
+
+def advance(
+    stages: list[dict[str, Any]], stage: JobStage, *, step: int, total: int, now: float
+) -> list[dict[str, Any]]:
+    """Stages after `step` of `total` steps of `stage`: earlier ones are done, later ones wait."""
+    position = RUNNING_STAGES.index(stage)
+    moved = []
+    for index, before in enumerate(stages):
+        after = dict(before)
+        if index < position and after["status"] != "done":
+            after["status"] = "done"
+            if "began_at" in after:
+                after["seconds"] = round(now - after["began_at"], 3)
+        elif index == position:
+            after.update(status="running", steps_done=step, steps_total=total, resumed=False)
+            after.setdefault("began_at", now)
+        elif index > position:
+            after = asdict(StageReport(RUNNING_STAGES[index], "pending"))
+        moved.append(after)
+    return moved
+
+
+def close_stages(stages: list[dict[str, Any]], *, now: float) -> list[dict[str, Any]]:
+    """Stages of a completed job: all of them done."""
+    closed = []
+    for before in stages:
+        after = dict(before)
+        if after["status"] != "done":
+            after["status"] = "done"
+            after["steps_done"] = after["steps_total"]
+            if "began_at" in after:
+                after["seconds"] = round(now - after["began_at"], 3)
+        closed.append(after)
+    return closed
+
+
+def _stage_of(document: Mapping[str, Any]) -> StageReport:
+    return StageReport(
+        name=JobStage(document["name"]),
+        status=document["status"],
+        steps_done=document["steps_done"],
+        steps_total=document["steps_total"],
+        seconds=document["seconds"],
+        resumed=document["resumed"],
+    )

@@ -1,0 +1,161 @@
+"""What an operator can set: `KEYVID_*` variables and a `.env` file, read once at start and passed down.
+
+The service's own settings extend these, so that all processes of one installation read the same names.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "KEYVID_"
+SIGNING_KEY_BYTES = 32
+
+
+def _default_database(values: dict[str, Any]) -> str:
+    return f"sqlite:///{values['data_dir']}/keyvid.db"
+
+
+class Settings(BaseSettings):
+    """Settings that every process reads. Times are seconds.
+
+    Raises: pydantic.ValidationError, which names the variable.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_file=".env", frozen=True, extra="ignore", validate_default=True
+    )
+
+    data_dir: Path = Field(Path("var"), description="Folder for everything this installation writes.")
+    database_url: str = Field(
+        default_factory=_default_database, description="SQLAlchemy URL: SQLite in the data folder, or PostgreSQL."
+    )
+    broker_url: str = Field(
+        "filesystem://", description="Celery broker: filesystem:// in the data folder, or redis://."
+    )
+
+    storage: Literal["local", "s3"] = Field("local", description="Where blobs live.")
+    s3_bucket: str | None = Field(None, description="Bucket, when storage is s3.")
+    s3_endpoint_url: str | None = Field(None, description="Endpoint of an S3 server other than Amazon's.")
+    s3_public_endpoint_url: str | None = Field(None, description="Endpoint as callers see it, for signed links.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_access_key_id: str | None = Field(None, description="Key id; absent means the ambient AWS credentials.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Secret of the key.")
+    signing_secret: SecretStr | None = Field(
+        None, description="Signs links to local blobs; made once in the data folder when absent."
+    )
+
+    model: str = Field("keyvid-mini", description="Name of a shipped model, or a folder of weights.")
+    device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the networks.")
+    runner_threads: int = Field(0, ge=0, le=256, description="CPU threads of the runner; 0 means one per core.")
+    ffmpeg: Path | None = Field(None, description="ffmpeg binary; absent means the one that is packaged.")
+    engine: str = Field("model", description="What the runner loads: `model`, or module:factory in fault tests.")
+
+    lease_seconds: float = Field(30.0, gt=0, description="How long a worker owns a job without renewing.")
+    lease_renew_seconds: float = Field(5.0, gt=0, description="How often a worker renews its lease.")
+    cancel_poll_seconds: float = Field(0.2, gt=0, le=5, description="How often a worker looks for a cancel.")
+    idle_poll_seconds: float = Field(2.0, gt=0, description="How often an idle worker looks for jobs without a ticket.")
+    max_attempts: int = Field(3, ge=1, le=20, description="Attempts before a job fails for good.")
+    retry_backoff_seconds: tuple[float, ...] = Field(
+        (0.0, 30.0, 120.0), min_length=1, description="Waits before the second, third... attempt."
+    )
+    cancel_grace_seconds: float = Field(10.0, gt=0, description="Time a runner has to stop before it is killed.")
+    runner_start_seconds: float = Field(900.0, gt=0, description="Time a runner has to load and warm up.")
+    stall_seconds: float = Field(900.0, gt=0, description="A runner silent for so long in a job is killed.")
+
+    retention_seconds: float = Field(7 * 86_400.0, gt=0, description="How long a finished video is kept.")
+    orphan_seconds: float = Field(3600.0, gt=0, description="Age from which unreferenced blobs and files are swept.")
+    reconcile_seconds: float = Field(1.5, gt=0, description="Period of the reconciler.")
+
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto is console on a terminal.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().resolve()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.lease_renew_seconds > self.lease_seconds / 2:
+            raise ValueError("KEYVID_LEASE_RENEW_SECONDS must be at most half of KEYVID_LEASE_SECONDS")
+        if self.storage == "s3" and not self.s3_bucket:
+            raise ValueError("KEYVID_S3_BUCKET is needed when KEYVID_STORAGE is s3")
+        return self
+
+    @property
+    def broker_dir(self) -> Path:
+        """Folder of the embedded broker."""
+        return self.data_dir / "broker"
+
+    @property
+    def blob_dir(self) -> Path:
+        """Folder of local blobs."""
+        return self.data_dir / "blobs"
+
+    @property
+    def temp_dir(self) -> Path:
+        """Folder of files in the making; swept by the reconciler."""
+        return self.data_dir / "tmp"
+
+    def signing_key(self) -> bytes:
+        """Key that signs links to local blobs: the set one, or one made once for this data folder (mode 0600)."""
+        if self.signing_secret is not None:
+            return self.signing_secret.get_secret_value().encode()
+        path = self.data_dir / "signing.key"
+        if not path.exists():
+            _create_once(path, secrets.token_hex(SIGNING_KEY_BYTES).encode())
+        return path.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as `keyvid doctor` shows it; secrets are masked."""
+
+    variable: str
+    value: str
+    default: str
+    description: str
+
+
+def describe_settings(settings: Settings) -> list[SettingRow]:
+    """List every setting with its value, default and meaning, in the order of their declaration."""
+    rows = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        default = "(derived)" if field.default_factory is not None else str(field.default)
+        rows.append(SettingRow(f"{ENV_PREFIX}{name.upper()}", _masked(value), default, field.description or ""))
+    return rows
+
+
+def _masked(value: object) -> str:
+    text = str(value)
+    scheme, separator, rest = text.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    if separator and at and ":" in credentials:  # a URL with a password
+        return f"{scheme}://{credentials.partition(':')[0]}:***@{host}"
+    return text
+
+
+def _create_once(path: Path, content: bytes) -> None:
+    """Create a private file whole; when several processes try, all of them end up with the first one's content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)  # fails when the file is there: unlike rename, it never replaces another's secret
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()

@@ -1,0 +1,141 @@
+"""The tables of the job database. What they mean is in `workers.jobs`; how they change, in `workers/migrations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is a row id to SQLite
+
+
+class Base(DeclarativeBase):
+    """Base of the tables; times are unix seconds by the database's clock."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {dict[str, Any]: Document, list[dict[str, Any]]: Document}  # noqa: RUF012 - SQLAlchemy's form
+
+
+class JobRow(Base):
+    """One job: the truth about it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_status_created_at_id", "status", "created_at", "id"),
+        Index("ix_jobs_tenant_created_at_id", "tenant", "created_at", "id"),
+        Index("ix_jobs_image_key", "image_key"),
+        Index("ix_jobs_audio_key", "audio_key"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default="default")
+    status: Mapped[str] = mapped_column(String(16))
+    stage: Mapped[str] = mapped_column(String(16))
+    request: Mapped[dict[str, Any]]
+    image_key: Mapped[str] = mapped_column(String(200))
+    audio_key: Mapped[str] = mapped_column(String(200))
+    caller_metadata: Mapped[dict[str, Any]]
+    progress: Mapped[int] = mapped_column(default=0)
+    seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int]
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_owner: Mapped[str | None] = mapped_column(String(120))
+    lease_until: Mapped[float | None] = mapped_column(Float(53))
+    not_before: Mapped[float] = mapped_column(Float(53), default=0.0)
+    cancel_requested_at: Mapped[float | None] = mapped_column(Float(53))
+    created_at: Mapped[float] = mapped_column(Float(53))
+    started_at: Mapped[float | None] = mapped_column(Float(53))
+    completed_at: Mapped[float | None] = mapped_column(Float(53))
+    expires_at: Mapped[float | None] = mapped_column(Float(53))
+    deleted_at: Mapped[float | None] = mapped_column(Float(53))
+    purged_at: Mapped[float | None] = mapped_column(Float(53))
+    stages: Mapped[list[dict[str, Any]]]
+    keyframes: Mapped[dict[str, Any] | None]
+    output: Mapped[dict[str, Any] | None]
+    failure_code: Mapped[str | None] = mapped_column(String(64))
+    failure_message: Mapped[str | None] = mapped_column(Text)
+    engine: Mapped[dict[str, Any]]
+    usage: Mapped[dict[str, Any]]
+
+
+class EventRow(Base):
+    """One entry of a job's history; `row` orders the entries of all jobs by their commit."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (UniqueConstraint("job_id", "seq"), {"sqlite_autoincrement": True})
+
+    row: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
+    seq: Mapped[int] = mapped_column(BigInteger)
+    type: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+    at: Mapped[float] = mapped_column(Float(53))
+
+
+class CheckpointRow(Base):
+    """What a finished stage left, so that the next attempt need not repeat it."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(16), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(String(64))
+    engine_digest: Mapped[str] = mapped_column(String(64))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[float] = mapped_column(Float(53))
+
+
+class FileRow(Base):
+    """One uploaded file that later requests may name."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        Index("ix_files_tenant_created_at_id", "tenant", "created_at", "id"),
+        Index("ix_files_key", "key"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), default="default")
+    purpose: Mapped[str] = mapped_column(String(16))
+    filename: Mapped[str] = mapped_column(Text)
+    key: Mapped[str | None] = mapped_column(String(200))
+    media: Mapped[dict[str, Any]]
+    created_at: Mapped[float] = mapped_column(Float(53))
+
+
+class WorkerRow(Base):
+    """One worker process, as it last said."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    host: Mapped[str] = mapped_column(String(120))
+    pid: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    job_id: Mapped[str | None] = mapped_column(String(40))
+    engine: Mapped[dict[str, Any]]
+    started_at: Mapped[float] = mapped_column(Float(53))
+    beat_at: Mapped[float] = mapped_column(Float(53))
+
+
+class LeaderRow(Base):
+    """Which process does a duty that only one may do at a time."""
+
+    __tablename__ = "leaders"
+
+    duty: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(120))
+    until: Mapped[float] = mapped_column(Float(53))

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.media.mel import log_mel_batch, normalize_loudness
-from model.training.procedural.clip import KINDS, make_clip
+from model.training.procedural.catalogue import KINDS
+from model.training.procedural.clip import make_clip
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,6 +16,7 @@ from torch import Tensor
 from model.conditioning import AudioTokens, Conditioning, StageConditioning
 from model.interpolation.freenoise import WINDOW_FRAMES
 from model.localization.plan import motion_curve, plan_keyframes
+from model.networks.resampler import Resampler
 from model.networks.unet import UNet
 from model.residual import bend_through, channel_scale, place_keyframes
 from model.training.losses import denoising_error, normalized_curve
@@ -68,7 +69,10 @@ class DiffusionTask(TrainingTask):
         super().__init__()
         self.config = config
         self.mixture = mixture or DiffusionMixture()
+        if config.resampler is None:
+            raise ValueError(f"{config.name} has no resampler")
         self.unet = UNet(config.keyframes_unet)
+        self.resampler = Resampler(config.resampler)
         # Kept outside of the registered modules: it is neither trained nor part of this run's checkpoints.
         self._frozen = [frozen.eval().requires_grad_(requires_grad=False)]
 
@@ -85,34 +89,37 @@ class DiffusionTask(TrainingTask):
 
     def components(self) -> Mapping[str, nn.Module]:
         """The same network under the names of both stages."""
-        return {"keyframes_unet": self.unet, "interpolation_unet": self.unet}
+        return {"keyframes_unet": self.unet, "interpolation_unet": self.unet, "resampler": self.resampler}
 
-    @torch.no_grad()
     def conditioning(self, batch: ClipBatch) -> Conditioning:
-        """Conditions of a batch, through the frozen encoders and draft."""
+        """Conditions of a batch: the encoders and the draft are frozen, the resampler learns."""
         frozen = self._frozen[0].to(batch.mel.device)
-        frames = self.config.video.frames
 
         def tokens(mel: Tensor) -> AudioTokens:
-            return AudioTokens(
-                frozen.audio_encoder(mel), self.config.audio_encoder.grid, self.config.audio_layout, frames
+            layout, grid = self.config.audio_layout, self.config.audio_encoder.grid
+            return AudioTokens(frozen.audio_encoder(mel), grid, layout, self.config.video.frames)
+
+        with torch.no_grad():
+            audio = tokens(batch.mel)
+            text = frozen.text_encoder.encode(batch.prompts)
+            seen = frozen.image_encoder.encode(batch.image)
+            features = frozen.image_encoder.features(batch.image)
+            conditioning = Conditioning(
+                text=text,
+                null_text=frozen.text_encoder.encode([""] * len(batch)),
+                image=seen,
+                null_image=frozen.image_encoder.encode(torch.zeros_like(batch.image[:1])),
+                audio=audio,
+                null_audio=tokens(torch.zeros_like(batch.mel[:1])),
+                draft=frozen.draft(audio.tokens, text, features),
+                features=features,
             )
-
-        def per_frame(features: Tensor) -> Tensor:
-            return features.flatten(2).transpose(1, 2)[:, None].expand(-1, frames, -1, -1)
-
-        audio = tokens(batch.mel)
-        text = frozen.text_encoder.encode(batch.prompts)
-        features = frozen.image_encoder.features(batch.image)
-        return Conditioning(
-            text=text,
-            null_text=frozen.text_encoder.encode([""] * len(batch)),
-            image=per_frame(features),
-            null_image=per_frame(frozen.image_encoder.features(torch.zeros_like(batch.image))),
-            audio=audio,
-            null_audio=tokens(torch.zeros_like(batch.mel)),
-            draft=frozen.draft(audio.tokens, text, features),
-            features=features,
+        null_audio = replace(conditioning.null_audio, tokens=conditioning.null_audio.tokens.expand(len(batch), -1, -1))
+        return replace(
+            conditioning,
+            image=self.resampler(conditioning.image),
+            null_image=self.resampler(conditioning.null_image).expand(len(batch), -1, -1, -1),
+            null_audio=null_audio,
         )
 
     def _keyframe_sample(self, batch: ClipBatch, conditioning: Conditioning) -> _Sample:

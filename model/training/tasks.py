@@ -14,7 +14,7 @@ from model.encoders.text import WordTextEncoder
 from model.localization.network import Localizer
 from model.networks.draft import MotionDraft
 from model.training.losses import curve_loss, motion_error, relative_error
-from model.training.procedural.clip import KINDS
+from model.training.procedural.catalogue import KINDS
 from model.training.trainer import TrainingTask
 
 if TYPE_CHECKING:

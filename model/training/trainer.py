@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from model.training.clip_store import ClipBatch, ClipStore
+    from model.training.clip_store import ClipBatch
     from model.training.recipes import Optimisation, Recipe
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,18 @@ _LOOKAHEAD_STEPS = 64  # clips are requested from the workers this many steps be
 
 class TrainingDiverged(Exception):  # noqa: N818  (named like the model's other errors)
     """The loss is no longer a finite number."""
+
+
+class ClipSource(Protocol):
+    """Where batches come from."""
+
+    def request(self, first_seed: int, count: int) -> None:
+        """Announce which clips will be needed."""
+        ...
+
+    def batch(self, seeds: list[int]) -> ClipBatch:
+        """The clips of these seeds."""
+        ...
 
 
 class TrainingTask(nn.Module, ABC):
@@ -98,7 +110,7 @@ class RunFiles:
 class Trainer:
     """Runs one recipe."""
 
-    def __init__(self, recipe: Recipe, task: TrainingTask, *, store: ClipStore, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, task: TrainingTask, *, store: ClipSource, folder: Path) -> None:
         self.recipe = recipe
         self.files = RunFiles(folder)
         folder.mkdir(parents=True, exist_ok=True)

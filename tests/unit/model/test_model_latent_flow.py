@@ -1,0 +1,118 @@
+"""The latent-flow codec warps and lights the caller's own picture."""
+
+import pytest
+import torch
+
+from model.codecs.latent_flow import FlowCodecConfig, LatentFlowCodec
+from model.diffusion.noise import stage_noise
+
+ROUNDING = 1  # grey level: sampling positions are rounded to float32
+
+
+def picture(height: int = 320, width: int = 512) -> torch.Tensor:
+    """A smooth random picture `[1, 3, H, W]` in [-1, 1]."""
+    coarse = torch.rand(1, 3, 10, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+
+
+def decode(latents: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """All frames at once, `[T, H, W, 3]` as integers."""
+    return torch.cat(list(LatentFlowCodec().decode(latents, image))).int()
+
+
+def as_bytes(image: torch.Tensor) -> torch.Tensor:
+    """The picture as `[H, W, 3]` grey levels."""
+    return ((image[0] + 1) * 127.5).round().int().permute(1, 2, 0)
+
+
+def test_zero_latents_draw_the_picture_itself() -> None:
+    """No flow leaves every frame equal to the caller's picture."""
+    image = picture()
+
+    frames = decode(torch.zeros(1, 4, 3, 10, 16), image)
+
+    assert frames.shape == (3, 320, 512, 3)
+    assert (frames - as_bytes(image)).abs().max() <= ROUNDING
+
+
+def test_uniform_displacement_shifts_the_picture() -> None:
+    """One unit to the right reads the picture 16 px further right, at any picture size."""
+    for height, width, shift in ((320, 512, 16), (640, 1024, 32)):
+        image = picture(height, width)
+        latents = torch.zeros(1, 4, 1, 10, 16)
+        latents[:, 0] = FlowCodecConfig().scale[0]
+
+        frame = decode(latents, image)[0]
+
+        expected = as_bytes(image)[:, shift:]
+        assert (frame[:, :-shift] - expected).abs().max() <= ROUNDING + 1
+
+
+def test_displacement_never_exceeds_its_limit() -> None:
+    """However large the latents, what is drawn stays under the longest displacement."""
+    codec = LatentFlowCodec()
+
+    drawn = codec.displacement(torch.full((1, 4, 10, 16), 100.0), height=320, width=512)
+
+    assert drawn.norm(dim=1).max() <= codec.config.max_displacement_px + 0.01
+    assert drawn.norm(dim=1).min() > 0.9 * codec.config.max_displacement_px
+
+
+def test_hardly_visible_displacement_is_drawn_as_none() -> None:
+    """A tenth of a pixel everywhere, the noise of a still background, is suppressed."""
+    codec = LatentFlowCodec()
+    tenth = 0.1 / codec.config.unit_px * codec.config.scale[0]
+
+    drawn = codec.displacement(torch.full((1, 4, 10, 16), tenth), height=320, width=512)
+
+    assert drawn.abs().max() < 0.02
+
+
+def test_gain_brightens_and_glow_adds_warm_light() -> None:
+    """Channel 2 multiplies, channel 3 adds more red than blue."""
+    image = torch.full((1, 3, 320, 512), -0.5)
+    bright, glowing = torch.zeros(2, 1, 4, 1, 10, 16)
+    bright[:, 2] = 0.5 * FlowCodecConfig().scale[2]
+    glowing[:, 3] = 0.2 * FlowCodecConfig().scale[3]
+
+    brighter = decode(bright, image)[0, 160, 256]
+    warmer = decode(glowing, image)[0, 160, 256]
+
+    assert (brighter - round(63.75 * 1.6487)).abs().max() <= ROUNDING
+    assert warmer[0] > warmer[1] > warmer[2] > 64
+
+
+def test_frames_do_not_depend_on_the_chunks() -> None:
+    """Decoding in chunks of one frame or of eight gives the same frames."""
+    latents = torch.randn(1, 4, 9, 10, 16, generator=torch.Generator().manual_seed(1))
+    codec = LatentFlowCodec()
+
+    one = torch.cat(list(codec.decode(latents, picture(), frames_per_chunk=1)))
+    eight = torch.cat(list(codec.decode(latents, picture(), frames_per_chunk=8)))
+
+    assert torch.equal(one, eight)
+
+
+def test_every_picture_is_encoded_as_no_motion() -> None:
+    """The first frame moves nowhere relative to itself."""
+    latents = LatentFlowCodec().encode(picture(), noise=stage_noise(0, "keyframes"))
+
+    assert latents.shape == (1, 4, 10, 16)
+    assert latents.count_nonzero() == 0
+
+
+def test_keyframes_are_handed_over_unchanged() -> None:
+    """Nothing is lost between the stages."""
+    latents = torch.randn(1, 4, 12, 10, 16)
+
+    handed = LatentFlowCodec().hand_over(latents, picture(), noise=stage_noise(0, "interpolation"))
+
+    assert torch.equal(handed, latents)
+
+
+@pytest.mark.parametrize("size", [(320, 512), (480, 768)])
+def test_extreme_latents_still_draw_valid_frames(size: tuple[int, int]) -> None:
+    """Wild latents are clamped to something that can be drawn."""
+    frames = decode(torch.randn(1, 4, 2, 10, 16) * 50, picture(*size))
+
+    assert frames.shape == (2, *size, 3)

@@ -6,7 +6,6 @@ Every error of the driver leaves this module as `StoreUnavailable`.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from sqlalchemy.orm import Session
 from workers.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.sql.elements import ColumnElement
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workers.contract import VideoRequest
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.contract import VideoRequest
 
 
 class JobStatus(StrEnum):

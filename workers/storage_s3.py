@@ -1,0 +1,153 @@
+"""Blobs as objects in an S3 bucket."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.exceptions import S3UploadFailedError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from workers.errors import BlobNotFound, StorageUnavailable
+from workers.storage import CHUNK_BYTES, BlobStat, checked_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3.client import S3Client
+
+    from workers.settings import Settings
+
+NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
+TIMEOUTS = Config(
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"max_attempts": 4, "mode": "standard"},
+    signature_version="s3v4",
+    # Other servers than Amazon's may not know the newer default checksums.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+
+
+class S3BlobStore:
+    """Blobs as objects of one bucket; `public_client` signs links with the endpoint that callers can reach."""
+
+    def __init__(self, client: S3Client, bucket: str, *, public_client: S3Client | None = None) -> None:
+        self._client = client
+        self._public_client = public_client or client
+        self._bucket = bucket
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> S3BlobStore:
+        """Connect as the settings say."""
+
+        def client(endpoint_url: str | None) -> S3Client:
+            secret = settings.s3_secret_access_key
+            return boto3.client(
+                "s3",
+                endpoint_url=endpoint_url,
+                region_name=settings.s3_region,
+                aws_access_key_id=settings.s3_access_key_id,
+                aws_secret_access_key=secret.get_secret_value() if secret else None,
+                config=TIMEOUTS,
+            )
+
+        public = settings.s3_public_endpoint_url
+        return cls(
+            client(settings.s3_endpoint_url),
+            settings.s3_bucket or "",
+            public_client=client(public) if public else None,
+        )
+
+    def put_file(self, key: str, path: Path, *, content_type: str) -> BlobStat:
+        """Store a file whole, in parts when it is large."""
+        with _translated():
+            extra = {"ContentType": content_type}
+            self._client.upload_file(str(path), self._bucket, checked_key(key), ExtraArgs=extra)
+        return self.stat(key)
+
+    def put_bytes(self, key: str, content: bytes, *, content_type: str) -> BlobStat:
+        """Store bytes whole."""
+        with _translated():
+            self._client.put_object(Bucket=self._bucket, Key=checked_key(key), Body=content, ContentType=content_type)
+        return self.stat(key)
+
+    def get_to_file(self, key: str, path: Path) -> None:
+        """Copy a blob into a file. Raises: BlobNotFound."""
+        with _translated():
+            self._client.download_file(self._bucket, checked_key(key), str(path))
+
+    def get_bytes(self, key: str) -> bytes:
+        """Read a small blob. Raises: BlobNotFound."""
+        with _translated():
+            return self._client.get_object(Bucket=self._bucket, Key=checked_key(key))["Body"].read()
+
+    def open_range(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Read `length` bytes from `start` in chunks. Raises: BlobNotFound."""
+        if length == 0:
+            return iter(())
+        end = "" if length is None else str(start + length - 1)
+        span: dict[str, Any] = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
+        with _translated():
+            body = self._client.get_object(Bucket=self._bucket, Key=checked_key(key), **span)["Body"]
+        return _chunks(body)
+
+    def stat(self, key: str) -> BlobStat:
+        """Look a blob up. Raises: BlobNotFound."""
+        with _translated():
+            head = self._client.head_object(Bucket=self._bucket, Key=checked_key(key))
+        return BlobStat(key, head["ContentLength"], head["ETag"].strip('"'), head["LastModified"].timestamp())
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; one that is not there is no error."""
+        with _translated():
+            self._client.delete_object(Bucket=self._bucket, Key=checked_key(key))
+
+    def list_prefix(self, prefix: str) -> Iterator[BlobStat]:
+        """List the blobs whose key begins with `prefix`."""
+        with _translated():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for page in pages:
+                for item in page.get("Contents", []):
+                    modified_at = item["LastModified"].timestamp()
+                    yield BlobStat(item["Key"], item["Size"], item.get("ETag", "").strip('"'), modified_at)
+
+    def signed_url(self, key: str, *, expires_s: int, filename: str) -> str:
+        """Make a presigned link."""
+        parameters = {
+            "Bucket": self._bucket,
+            "Key": checked_key(key),
+            "ResponseContentDisposition": f'attachment; filename="{filename}"',
+        }
+        with _translated():
+            return self._public_client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=expires_s)
+
+    def ping(self) -> None:
+        """Prove that blobs can be written."""
+        with _translated():
+            self._client.put_object(Bucket=self._bucket, Key="ping", Body=b"ping", ContentType="text/plain")
+
+
+def _chunks(body: StreamingBody) -> Iterator[bytes]:
+    with _translated():
+        try:
+            yield from body.iter_chunks(CHUNK_BYTES)
+        finally:
+            body.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in NOT_FOUND:
+            raise BlobNotFound from error
+        raise StorageUnavailable from error
+    except (BotoCoreError, S3UploadFailedError, OSError) as error:
+        raise StorageUnavailable from error

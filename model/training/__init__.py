@@ -1,0 +1,1 @@
+"""How the three stages are trained: recipes, data sets, losses and the trainer."""

@@ -1,0 +1,318 @@
+"""Laws of motion: how a drawn object follows the score of its sound.
+
+A law gives a few fields over the picture and a curve over the frames for each. Fields are `[4, H, W]`: motion right and
+down in scene units, log gain, glow. What the picture, the sound and the words cannot tell is never random: no law draws.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from model.training.procedural.canvas import soften
+from model.training.procedural.rhythms import FPS, NUM_FRAMES, Score, at_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from model.training.procedural.canvas import Canvas, Field
+    from model.training.procedural.drawn import Drawn, Point
+
+    Motion = tuple[list[Field], list[Field]]
+    Law = Callable[[Canvas, Drawn, Score], Motion]
+
+# Longest displacement of a law, as a share of the subject's size.
+REACH = {
+    "impact": 0.15, "bark": 0.105, "bow": 0.15, "shot": 0.13, "horn": 0.1,
+    "flow": 0.1, "wind": 0.13, "beat": 0.1, "boom": 0.1, "engine": 0.06,
+}  # fmt: skip
+_MIN_REACH, _MAX_REACH = 9.0 / 320, 30.0 / 320  # visible, and within what a warp can draw
+
+
+def reach(kind: str, drawn: Drawn) -> float:
+    """Displacement at the 99th percentile of the picture when the motion is largest, in scene units."""
+    return min(max(REACH[kind] * drawn.size, _MIN_REACH), _MAX_REACH)
+
+
+def move(kind: str, canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    """Fields `[4, H, W]` and curves `[48]` of the subject's law."""
+    return _LAWS[kind](canvas, drawn, score)
+
+
+def strike(score: Score) -> Field:
+    """Height above contact, 0 to 1: lifted between hits, falls ever faster over the last 130 ms, contact at the onset."""
+    pose = np.zeros(NUM_FRAMES, np.float32)
+    previous = -16
+    for contact, strength in zip(score.contact_frames, score.strengths, strict=True):
+        gap = contact - previous
+        fall = int(np.clip(round(0.35 * gap), 1, 3))
+        start = contact - min(gap - 1, 13)  # one frame of rest on the struck thing
+        top = contact - fall
+        height = strength * min(1.0, gap / 7.0) ** 0.5
+        for frame in range(max(start, 0), min(contact, NUM_FRAMES)):
+            if frame < top:
+                part = (frame - start) / max(top - start, 1)
+                pose[frame] = height * part * part * (3 - 2 * part)
+            else:
+                pose[frame] = height * (1 - ((frame - top) / fall) ** 3)
+        previous = contact
+    return pose
+
+
+def pulse(score: Score, decay_s: float) -> Field:
+    """1 at each contact frame, dying away after it."""
+    curve = np.zeros(NUM_FRAMES, np.float32)
+    for contact, strength in zip(score.contact_frames, score.strengths, strict=True):
+        after = np.arange(NUM_FRAMES - contact)
+        curve[contact:] = np.maximum(curve[contact:], strength * np.exp(-after / (FPS * decay_s)))
+    return curve
+
+
+def opening(score: Score) -> Field:
+    """Mouths and notes: open with the onset, hold, close slowly before the next."""
+    curve = np.zeros(NUM_FRAMES, np.float32)
+    contacts = (*score.contact_frames, NUM_FRAMES + 12)
+    for number, (strength, length) in enumerate(zip(score.strengths, score.lengths_s, strict=True)):
+        contact, gap = contacts[number], max(contacts[number + 1] - contacts[number], 1)
+        hold = min(max(1, round(length * FPS) - 3), max(1, gap - 4))
+        close = max(1, min(6, gap - hold))
+        for frame in range(contact, min(NUM_FRAMES, contact + hold + close)):
+            past = frame - contact
+            opened = 0.8 if past == 0 else 1.0
+            closed = 0.5 + 0.5 * math.cos(math.pi * np.clip((past - hold) / close, 0, 1))
+            curve[frame] = max(curve[frame], strength * opened * closed)
+    return curve
+
+
+def circle(loudness: Field, hz: float) -> tuple[Field, Field]:
+    """Two curves that go round together, as far as it is loud: every frame moves, and the speed tells the loudness."""
+    turn = 2 * np.pi * hz * np.arange(NUM_FRAMES) / FPS
+    return (loudness * np.cos(turn)).astype(np.float32), (loudness * np.sin(turn)).astype(np.float32)
+
+
+def _field(
+    canvas: Canvas, right: Field | float, down: Field | float, gain: Field | float = 0.0, glow: Field | float = 0.0
+) -> Field:
+    field = np.empty((4, canvas.height, canvas.width), np.float32)
+    field[0], field[1], field[2], field[3] = right, down, gain, glow
+    return field
+
+
+def _sheet(canvas: Canvas, mask: Field, margin: float = 0.05) -> Field:
+    """A mask grown and softened by `margin`, so that what moves takes its surroundings along and tears nothing."""
+    width = max(3, round(margin / canvas.pixel))
+    return soften(ndimage.maximum_filter(mask, size=width), width)
+
+
+def _turn(canvas: Canvas, sheet: Field, pivot: Point) -> tuple[Field, Field]:
+    """Motion of a small clockwise turn about a point."""
+    return -(canvas.y - pivot[1]) * sheet, (canvas.x - pivot[0]) * sheet
+
+
+def _grow(canvas: Canvas, sheet: Field, centre: Point) -> tuple[Field, Field]:
+    """Motion of growing away from a point."""
+    return (canvas.x - centre[0]) * sheet, (canvas.y - centre[1]) * sheet
+
+
+def _extent(canvas: Canvas, mask: Field) -> tuple[Point, Point]:
+    """Centre and half size of a mask."""
+    weight = float(mask.sum()) + 1e-6
+    x, y = float((canvas.x * mask).sum()) / weight, float((canvas.y * mask).sum()) / weight
+    spread_x = math.sqrt(float((mask * (canvas.x - x) ** 2).sum()) / weight)
+    spread_y = math.sqrt(float((mask * (canvas.y - y) ** 2).sum()) / weight)
+    return (x, y), (1.8 * spread_x + 0.01, 1.8 * spread_y + 0.01)
+
+
+def _spot(canvas: Canvas, at: Point, radius: float) -> Field:
+    """A soft round spot."""
+    return np.exp(-((canvas.x - at[0]) ** 2 + (canvas.y - at[1]) ** 2) / (radius * radius)).astype(np.float32)
+
+
+def _impact(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    swing = drawn.parts.get("swing", drawn.mask)
+    sheet = _sheet(canvas, swing)
+    centre, half = _extent(canvas, swing)
+    contact = drawn.points.get("contact", (centre[0], centre[1] + half[1]))
+    hit = pulse(score, 0.07)
+    if "pivot" in drawn.points:
+        lift = _turn(canvas, sheet, drawn.points["pivot"])  # positive turns raise what lies left of the pivot
+    else:
+        away = (centre[0] - contact[0], centre[1] - contact[1])
+        length = math.hypot(*away) + 1e-6
+        lift = (sheet * (away[0] / length), sheet * (away[1] / length))
+    if "struck" in drawn.parts:
+        struck = _sheet(canvas, drawn.parts["struck"], 0.03)
+        if "pivot" in drawn.points:
+            blow = _field(
+                canvas, 0.0, struck * _spot(canvas, contact, 0.35 * drawn.size) * 0.3 * reach("impact", drawn)
+            )
+        else:
+            right, down = _turn(canvas, struck, (centre[0], contact[1]))
+            blow = _field(canvas, 0.6 * reach("impact", drawn) * struck + 0.1 * right, 0.2 * down)
+            hit = pulse(score, 0.16)
+    else:
+        squash = 0.35 * reach("impact", drawn) / half[1]
+        right, down = _grow(canvas, sheet, (centre[0], centre[1] + half[1]))
+        blow = _field(canvas, 0.7 * squash * right, -squash * down)
+    scale = np.float32(reach("impact", drawn) / (float(np.hypot(*lift).max()) + 1e-6))
+    return [_field(canvas, lift[0] * scale, lift[1] * scale), blow], [strike(score), hit]
+
+
+def _bark(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    centre, half = _extent(canvas, drawn.mask)
+    mouth_at = drawn.points.get("mouth", (centre[0], centre[1] + 0.3 * half[1]))
+    if "jaw" in drawn.parts:
+        jaw, skull, mouth = drawn.parts["jaw"], drawn.parts["skull"], drawn.parts["mouth"]
+    else:
+        below = np.clip(0.5 + (canvas.y - mouth_at[1]) / 0.05, 0, 1)
+        near = np.exp(-(((canvas.x - mouth_at[0]) / (0.7 * half[0])) ** 2))
+        jaw, skull = drawn.mask * below * near, drawn.mask * (1 - below)
+        mouth = np.exp(-(((canvas.x - mouth_at[0]) / (0.35 * half[0])) ** 2) - ((canvas.y - mouth_at[1]) / 0.03) ** 2)
+    jaw, skull = _sheet(canvas, jaw.astype(np.float32), 0.035), _sheet(canvas, skull.astype(np.float32), 0.035)
+    size = reach("bark", drawn)
+    dark = _sheet(canvas, mouth.astype(np.float32), 0.04)
+    down = size * (jaw - 0.4 * skull)
+    open_mouth = _field(canvas, 0.0, down, -0.9 * dark)
+    neck = drawn.points.get("neck", (centre[0], centre[1] + half[1]))
+    right, up = _grow(canvas, _sheet(canvas, drawn.mask), neck)
+    swell_size = 0.35 * size / max(half[1], 0.05)
+    curve = opening(score)
+    slow = ndimage.uniform_filter1d(curve, 3, origin=-1, mode="nearest")
+    return [open_mouth, _field(canvas, swell_size * right, swell_size * up)], [curve, np.maximum(slow, 0.5 * curve)]
+
+
+def _bow(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    loudness = at_frames(score.loudness) if score.loudness is not None else np.ones(NUM_FRAMES, np.float32)
+    sign = np.zeros(NUM_FRAMES, np.float32)
+    for number, (time, length) in enumerate(zip(score.times_s, score.lengths_s, strict=True)):
+        end = time + length if number else score.times_s[1] if len(score.times_s) > 1 else time + length
+        frames = np.arange(NUM_FRAMES) / FPS
+        sign[(frames >= time) & (frames < end)] = 1.0 if number % 2 == 0 else -1.0
+    travel = np.cumsum(sign * loudness) * np.float32(0.18)
+    bow = _sheet(canvas, drawn.parts.get("bow", drawn.mask), 0.04)
+    body = _sheet(canvas, drawn.parts.get("body", drawn.mask), 0.05) * (1 - 0.8 * bow)
+    along = (math.cos(drawn.angle), math.sin(drawn.angle))
+    size = reach("bow", drawn)
+    stroke = _field(canvas, size * along[0] * bow, size * along[1] * bow)
+    sway = _field(canvas, 0.2 * size * body, 0.0)
+    return [stroke, sway], [travel, ndimage.uniform_filter1d(travel, 3, mode="nearest")]
+
+
+def _shot(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    sheet = _sheet(canvas, drawn.mask)
+    centre, half = _extent(canvas, drawn.mask)
+    muzzle = drawn.points.get("muzzle", (centre[0] + half[0], centre[1]))
+    size = reach("shot", drawn)
+    along = (math.cos(drawn.angle), math.sin(drawn.angle))
+    right, down = _turn(canvas, sheet, (centre[0] - 0.5 * half[0], centre[1] + half[1]))
+    rise = -0.6 * size / max(half[0], 0.05)
+    recoil = _field(canvas, -size * along[0] * sheet + rise * right, -size * along[1] * sheet + rise * down)
+    flash = _spot(
+        canvas, (muzzle[0] + 0.1 * drawn.size * along[0], muzzle[1] + 0.1 * drawn.size * along[1]), 0.15 * drawn.size
+    )
+    is_fast = len(score.times_s) > 1 and min(np.diff(score.times_s)) < 0.25
+    light = _field(canvas, 0.0, 0.0, 0.4 * flash, 0.9 * flash)
+    return [recoil, light], [pulse(score, 0.055 if is_fast else 0.09), pulse(score, 0.03)]
+
+
+def _horn(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    centre, half = _extent(canvas, drawn.mask)
+    whole = _sheet(canvas, drawn.mask)
+    size = reach("horn", drawn)
+    right, down = _turn(canvas, whole, drawn.points.get("root", (centre[0] - half[0], centre[1])))
+    raise_bell = -size / max(2 * half[0], 0.05)
+    lift = _field(canvas, raise_bell * right, raise_bell * down, 0.18 * whole)
+    along = (math.cos(drawn.angle), math.sin(drawn.angle))
+    slide_mask = _sheet(canvas, drawn.parts.get("slide", drawn.mask * (canvas.x > centre[0])), 0.04)
+    slide = _field(canvas, size * along[0] * slide_mask, size * along[1] * slide_mask)
+    pitch = at_frames(score.pitch) if score.pitch is not None else np.zeros(NUM_FRAMES, np.float32)
+    return [lift, slide], [opening(score), -pitch]  # lower notes push the slide out
+
+
+def _flow(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    water = drawn.parts.get("water", drawn.mask)
+    sheet = _sheet(canvas, water, 0.03)
+    size = reach("flow", drawn)
+    curves = circle(_loudness(score), 1.5)
+    if "centre" in drawn.points:
+        right, down = _turn(canvas, sheet, drawn.points["centre"])
+        _, half = _extent(canvas, water)
+        swirl = 1.3 * size / max(half[0], 0.05)
+        first = _field(canvas, 0.5 * size * sheet, 0.0)
+        return [first, _field(canvas, swirl * right, swirl * down)], list(curves)
+    phase = 2 * np.pi * canvas.x / 0.55
+    fields = [
+        _field(canvas, 0.6 * size * np.cos(phase) * sheet, size * np.sin(phase) * sheet),
+        _field(canvas, 0.6 * size * np.sin(phase) * sheet, -size * np.cos(phase) * sheet),
+    ]
+    return fields, list(curves)
+
+
+def _wind(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    centre, half = _extent(canvas, drawn.mask)
+    sheet = _sheet(canvas, drawn.mask)
+    root = drawn.points.get("root", (centre[0], centre[1] + half[1]))
+    far = np.clip(np.hypot(canvas.x - root[0], canvas.y - root[1]) / (2 * max(half)), 0, 1.2)
+    size = reach("wind", drawn)
+    loudness = _loudness(score)
+    lean = _field(canvas, 0.8 * size * far**1.5 * sheet, 0.15 * size * far * sheet)
+    phase = 2 * np.pi * (0.7 * canvas.x + canvas.y) / 0.6
+    flutter = 0.45 * size * far * sheet
+    first = _field(canvas, flutter * np.cos(phase), 0.6 * flutter * np.sin(phase))
+    second = _field(canvas, flutter * np.sin(phase), -0.6 * flutter * np.cos(phase))
+    return [lean, first, second], [loudness, *circle(loudness, 2.2)]
+
+
+def _beat(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    centre, half = _extent(canvas, drawn.mask)
+    right, down = _grow(canvas, _sheet(canvas, drawn.mask), drawn.points.get("centre", centre))
+    size = reach("beat", drawn) / max(max(half), 0.05)
+    return [_field(canvas, size * right, size * down)], [pulse(score, 0.1)]
+
+
+def _boom(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    centre, half = _extent(canvas, drawn.mask)
+    at = drawn.points.get("centre", centre)
+    radius = 1.05 * max(half)
+    fire = _spot(canvas, at, radius)
+    right, down = _grow(canvas, _spot(canvas, at, radius), at)
+    size = 2.3 * reach("boom", drawn) / radius
+    blast = _field(canvas, size * right, size * down)
+    return [blast, _field(canvas, 0.0, 0.0, 0.3 * fire, 0.8 * fire)], [pulse(score, 0.22), pulse(score, 0.16)]
+
+
+def _engine(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
+    sheet = _sheet(canvas, drawn.mask)
+    size = reach("engine", drawn)
+    curves = circle(_loudness(score), 4.5)
+    return [_field(canvas, 0.7 * size * sheet, 0.0), _field(canvas, 0.0, size * sheet)], list(curves)
+
+
+def _loudness(score: Score) -> Field:
+    """Loudness at the frames."""
+    return at_frames(score.loudness) if score.loudness is not None else np.ones(NUM_FRAMES, np.float32)
+
+
+def largest(fields: Sequence[Field], curves: Sequence[Field]) -> float:
+    """Displacement at the 99th percentile of the cells in the frame where it is largest; fields are `[4, h, w]`."""
+    stack = np.stack([field[:2].reshape(2, -1) for field in fields])
+    moved = np.stack([curve - curve[0] for curve in curves])
+    length = np.hypot(*np.einsum("kt,kcp->ctp", moved, stack))
+    return float(np.partition(length, -2, axis=1)[:, -2].max())
+
+
+_LAWS: dict[str, Law] = {
+    "impact": _impact,
+    "bark": _bark,
+    "bow": _bow,
+    "shot": _shot,
+    "horn": _horn,
+    "flow": _flow,
+    "wind": _wind,
+    "beat": _beat,
+    "boom": _boom,
+    "engine": _engine,
+}

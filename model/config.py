@@ -5,7 +5,7 @@ The configuration of each network stands beside the network; this module compose
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from model.clips import VideoShape
@@ -20,7 +20,7 @@ from model.encoders.text import WordTextConfig
 from model.generation import InterpolationMode  # noqa: TC001  (as above)
 from model.localization.network import LocalizerConfig
 from model.networks.draft import DraftConfig
-from model.networks.resampler import ResamplerConfig  # noqa: TC001  (as above)
+from model.networks.resampler import ResamplerConfig
 from model.networks.unet import UNetConfig
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ def keyvid_mini() -> ModelConfig:
     guidance = Guidance(text=1.0, image=1.0, audio=1.0)
     trunk = AudioTrunkConfig(dim=128, depth=4, heads=4, kernel=(128, 16), stride=(128, 4), drop_path=0.0)
     text, image = WordTextConfig(dim=96), ConvImageConfig(dim=96)
+    resampler = ResamplerConfig(
+        dim=96, depth=1, head_width=24, heads=4, num_queries=2, embedding_dim=image.dim, output_dim=96, ff_mult=2
+    )
     codec = FlowCodecConfig()
     latent_channels = len(codec.scale)
     unet = UNetConfig(
@@ -143,11 +146,51 @@ def keyvid_mini() -> ModelConfig:
         interpolation=StageConfig(fps=24, num_inference_steps=4, eta=0.0, guidance=guidance, dynamic_rescale=False),
         text_encoder=text,
         image_encoder=image,
-        resampler=None,
+        resampler=resampler,
         audio_encoder=trunk,
         localizer=LocalizerConfig(trunk=trunk, head="per_step"),
         keyframes_unet=unet,
         interpolation_unet=unet,
         codec=codec,
         draft=DraftConfig(text_dim=text.dim, feature_dim=image.dim),
+    )
+
+
+def tiny(*, height: int = 64, width: int = 128) -> ModelConfig:
+    """The published pipeline with networks of width 16, for tests: every part is real, no weight is trained."""
+    video = VideoShape(frames=48, height=height, width=width)
+    trunk = AudioTrunkConfig(dim=32, depth=1, heads=2)
+    image = ConvImageConfig(input=(40, 64), channels=(16, 16), dim=32)
+    unet = UNetConfig(
+        model_channels=16,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        attention_downsample=(1,),
+        head_width=8,
+        init_attention_heads=2,
+        num_groups=8,
+        context_dim=32,
+        audio_dim=trunk.dim,
+    )
+    guidance = Guidance(text=2.0, image=1.5, audio=3.0, rescale=0.7)
+    return ModelConfig(
+        name="tiny",
+        video=video,
+        fps=24,
+        num_keyframes=12,
+        audio_layout="released",
+        normalize_loudness=False,
+        interpolation_mode="released",
+        keyframes=StageConfig(fps=6, num_inference_steps=2, eta=1.0, guidance=guidance),
+        interpolation=StageConfig(fps=24, num_inference_steps=2, eta=1.0, guidance=guidance),
+        text_encoder=WordTextConfig(num_buckets=64, dim=32),
+        image_encoder=image,
+        resampler=ResamplerConfig(
+            dim=32, depth=1, head_width=8, heads=2, num_queries=4, embedding_dim=image.dim, output_dim=32
+        ),
+        audio_encoder=trunk,
+        localizer=LocalizerConfig(trunk=replace(trunk, mel_frames=198, has_class_token=False)),
+        keyframes_unet=unet,
+        interpolation_unet=replace(unet, has_frame_index=False),
+        codec=FlowCodecConfig(),
     )

@@ -1,6 +1,6 @@
 """Weights on disk: a folder with `model_index.json` and, for each component, `config.json` and `model.safetensors`.
 
-Loading is strict and copies nothing twice: parameters are created without storage and take over the mapped file's.
+Loading is strict; parameters are created without storage and take over the file's.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ _BUILDERS: Mapping[type, Callable[..., object]] = {
     FlowCodecConfig: LatentFlowCodec,
     DraftConfig: MotionDraft,
 }
+_CACHE_LINE_BYTES = 64
 _CONFIG_KINDS = {kind.__name__: kind for kind in _BUILDERS}
 
 
@@ -163,7 +164,12 @@ def _fill(module: nn.Module, file: Path, *, component: str) -> None:
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise CheckpointMismatch(f"the weights of {component} do not fit: {shown}")
-    module.load_state_dict(tensors, assign=True)
+    module.load_state_dict({key: _aligned(tensor) for key, tensor in tensors.items()}, assign=True)
+
+
+def _aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a mapped tensor that does not start at a cache line: kernels would round it differently."""
+    return tensor.clone() if tensor.data_ptr() % _CACHE_LINE_BYTES else tensor
 
 
 def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Branch = Literal["uncond", "image", "image_text", "full"]
 BRANCHES: tuple[Branch, ...] = get_args(Branch)
 
+_LEAST_DEVIATION = 1e-12  # an untrained network predicts nothing but zeros
+
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
@@ -55,7 +57,7 @@ class Guidance:
             raise TypeError("guidance needs at least one prediction")
         if self.rescale == 0:
             return guided
-        spread = _deviation(predictions["full"]) / _deviation(guided)
+        spread = _deviation(predictions["full"]) / _deviation(guided).clamp(min=_LEAST_DEVIATION)
         return guided * (self.rescale * spread + (1.0 - self.rescale))
 
 

@@ -1,0 +1,254 @@
+"""The pipeline with a tiny model: stages, determinism, resuming, saving."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model import AudioClip, GenerationParams, GenerationState, ImageFrame, KeyVIDPipeline
+from model.config import ModelConfig, keyvid_mini, tiny
+from model.errors import CheckpointMismatch, CheckpointMissing, InvalidInput, InvalidParams
+from model.networks.draft import DraftConfig
+from model.serialization import from_json, to_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model.generation import Generation, Progress
+
+PARAMS = GenerationParams(seed=7)
+PROMPT = "a dog barks"
+
+
+def small_mini() -> ModelConfig:
+    """keyvid-mini's structure with fewer channels."""
+    mini = keyvid_mini()
+    unet = replace(mini.keyframes_unet, model_channels=16, head_width=8)
+    return replace(mini, keyframes_unet=unet, interpolation_unet=unet)
+
+
+@pytest.fixture(scope="module", params=["tiny", "mini"])
+def pipeline(request: pytest.FixtureRequest) -> KeyVIDPipeline:
+    """Return a model of each kind with random weights, also where training starts from zero."""
+    built = KeyVIDPipeline.from_config(tiny() if request.param == "tiny" else small_mini(), seed=1)
+    generator = torch.Generator().manual_seed(0)
+    for module in built.components.modules().values():
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return built
+
+
+def picture(pipeline: KeyVIDPipeline) -> ImageFrame:
+    """Make a picture of the model's size."""
+    video = pipeline.config.video
+    generator = torch.Generator().manual_seed(0)
+    return ImageFrame(torch.rand(3, video.height, video.width, generator=generator) * 2 - 1)
+
+
+def sound(*, seconds: float = 2.0) -> AudioClip:
+    """Make stereo clicks twice a second at 22.05 kHz."""
+    samples = torch.zeros(2, round(22_050 * seconds))
+    samples[:, 4_000::11_025] = 0.9
+    return AudioClip(samples, 22_050)
+
+
+def generate(pipeline: KeyVIDPipeline, params: GenerationParams = PARAMS, **options: object) -> Generation:
+    """Generate from the same picture and sound."""
+    return pipeline(picture(pipeline), sound(), PROMPT, params, **options)  # type: ignore[arg-type]
+
+
+def test_the_same_request_gives_the_same_frames(pipeline: KeyVIDPipeline) -> None:
+    """Two runs agree in every pixel; another seed does not."""
+    first, again = generate(pipeline), generate(pipeline)
+    other = generate(pipeline, GenerationParams(seed=8))
+
+    video = pipeline.config.video
+    assert first.video.frames.shape == (48, video.height, video.width, 3)
+    assert first.video.fps == 24
+    assert np.array_equal(first.video.frames, again.video.frames)
+    assert not np.array_equal(first.video.frames, other.video.frames)
+
+
+def test_a_resumed_generation_is_the_same(pipeline: KeyVIDPipeline) -> None:
+    """From the state of either finished stage, also through bytes, the same frames follow and no stage runs twice."""
+    states: list[GenerationState] = []
+    whole = generate(pipeline, on_state=states.append)
+
+    for state, stages in zip(states, (["keyframes", "interpolation"], ["interpolation"]), strict=True):
+        resumed = generate(pipeline, state=GenerationState.from_bytes(state.to_bytes()))
+        assert np.array_equal(resumed.video.frames, whole.video.frames)
+        assert list(resumed.seconds) == stages
+        assert resumed.plan == whole.plan
+
+
+def test_progress_is_told_before_each_step(pipeline: KeyVIDPipeline) -> None:
+    """Each stage counts from 0 to its number of steps."""
+    told: list[Progress] = []
+
+    generate(pipeline, GenerationParams(seed=1, num_inference_steps=3), on_step=told.append)
+
+    assert [(step.stage, step.step, step.total) for step in told] == [
+        *[("localization", step, 1) for step in range(2)],
+        *[("keyframes", step, 3) for step in range(4)],
+        *[("interpolation", step, 3) for step in range(4)],
+    ]
+
+
+@pytest.mark.parametrize("hook", ["on_step", "check", "on_state"])
+def test_a_hook_that_raises_ends_the_generation(pipeline: KeyVIDPipeline, hook: str) -> None:
+    """What a hook raises reaches the caller as it is, whatever it derives from."""
+
+    class Cancelled(BaseException):
+        pass
+
+    def cancel(*_: object) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pipeline.generate_latents(picture(pipeline), sound(), PROMPT, PARAMS, **{hook: cancel})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["released", "freenoise"])
+def test_both_ways_of_interpolation_run(pipeline: KeyVIDPipeline, mode: str) -> None:
+    """The named alternative gives another video around the same keyframe plan."""
+    own = generate(pipeline)
+
+    named = generate(pipeline, GenerationParams(seed=7, interpolation_mode=mode))  # type: ignore[arg-type]
+
+    assert named.plan == own.plan
+    assert np.array_equal(named.video.frames, own.video.frames) == (mode == pipeline.config.interpolation_mode)
+
+
+def test_conditions_change_the_video(pipeline: KeyVIDPipeline) -> None:
+    """Prompt, sound and guidance each have an effect."""
+    base = generate(pipeline).video.frames
+    quiet = AudioClip(torch.zeros(1, 32_000), 16_000)
+
+    silent = pipeline(picture(pipeline), quiet, PROMPT, PARAMS).video.frames
+    renamed = pipeline(picture(pipeline), sound(), "violin", PARAMS).video.frames
+    guided = generate(pipeline, GenerationParams(seed=7, guidance_audio=5.0)).video.frames
+
+    for changed in (silent, renamed, guided):
+        assert not np.array_equal(base, changed)
+
+
+def test_only_the_first_two_seconds_count(pipeline: KeyVIDPipeline) -> None:
+    """A longer sound gives the same curve as its beginning, a shorter one is filled up with silence."""
+    longer, exact, shorter = sound(seconds=5), sound(seconds=2), sound(seconds=1)
+
+    assert pipeline.localize(longer) == pipeline.localize(exact)
+    assert len(pipeline.localize(shorter).values) == 48
+
+
+def test_a_picture_of_another_size_is_refused(pipeline: KeyVIDPipeline) -> None:
+    """The model says which size it animates."""
+    with pytest.raises(InvalidInput, match="px"):
+        pipeline(ImageFrame(torch.zeros(3, 32, 32)), sound(), PROMPT, PARAMS)
+
+
+def test_an_untrained_model_moves_nothing() -> None:
+    """Networks that predict exact zeros do not divide by their spread."""
+    untrained = KeyVIDPipeline.from_config(tiny())
+
+    assert generate(untrained).video.frames.shape[0] == 48
+
+
+def test_a_saved_model_is_the_same(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:
+    """Configuration and frames survive the folder."""
+    pipeline.save_pretrained(tmp_path)
+
+    loaded = KeyVIDPipeline.from_pretrained(tmp_path)
+
+    assert loaded.config == pipeline.config
+    assert np.array_equal(generate(loaded).video.frames, generate(pipeline).video.frames)
+
+
+def test_half_precision_files_load(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:
+    """Weights stored in half precision run in single precision."""
+    pipeline.save_pretrained(tmp_path, dtype=torch.float16)
+
+    loaded = KeyVIDPipeline.from_pretrained(tmp_path)
+
+    assert {p.dtype for m in loaded.components.modules().values() for p in m.parameters()} == {torch.float32}
+    assert generate(loaded).video.frames.shape[0] == 48
+
+
+def test_weights_that_do_not_fit_are_refused(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:
+    """A missing, an unknown and a misshapen tensor are each named."""
+    pipeline.save_pretrained(tmp_path)
+    file = tmp_path / "keyframes_unet" / "model.safetensors"
+    tensors = load_file(file)
+    name = next(iter(tensors))
+
+    for changed, complaint in (
+        ({key: value for key, value in tensors.items() if key != name}, f"missing {name}"),
+        ({**tensors, "stranger": torch.zeros(1)}, "unknown stranger"),
+        ({**tensors, name: torch.zeros(1, 2, 3)}, f"shape of {name}"),
+    ):
+        save_file(changed, file)
+        with pytest.raises(CheckpointMismatch, match=complaint):
+            KeyVIDPipeline.from_pretrained(tmp_path)
+
+
+def test_damaged_folders_are_refused(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:
+    """No folder, no weights, damaged weights, an unknown component and a foreign index each have their error."""
+    with pytest.raises(CheckpointMissing):
+        KeyVIDPipeline.from_pretrained(tmp_path / "nothing")
+    pipeline.save_pretrained(tmp_path)
+    weights, index = tmp_path / "localizer" / "model.safetensors", tmp_path / "model_index.json"
+    described = json.loads(index.read_text())
+
+    weights.write_bytes(b"not safetensors at all")
+    with pytest.raises(CheckpointMismatch, match="localizer are damaged"):
+        KeyVIDPipeline.from_pretrained(tmp_path)
+    weights.unlink()
+    with pytest.raises(CheckpointMissing, match="localizer"):
+        KeyVIDPipeline.from_pretrained(tmp_path)
+    index.write_text(json.dumps({**described, "components": {"localizer": "Mystery"}}))
+    with pytest.raises(CheckpointMismatch, match="unknown kind"):
+        KeyVIDPipeline.from_pretrained(tmp_path)
+    index.write_text("{}")
+    with pytest.raises(CheckpointMismatch, match="format"):
+        KeyVIDPipeline.from_pretrained(tmp_path)
+
+
+def test_a_foreign_state_is_refused() -> None:
+    """Bytes that are no state do not pass as one."""
+    with pytest.raises(ValueError, match="not a generation state"):
+        GenerationState.from_bytes(b"0123456789")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": -1},
+        {"seed": 2**32},
+        {"seed": 0, "num_inference_steps": 0},
+        {"seed": 0, "num_inference_steps": 201},
+        {"seed": 0, "guidance_audio": float("nan")},
+        {"seed": 0, "guidance_text": -0.1},
+        {"seed": 0, "guidance_image": 31.0},
+    ],
+)
+def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    """Seeds, steps and scales have limits."""
+    with pytest.raises(InvalidParams):
+        GenerationParams(**wrong)  # type: ignore[arg-type]
+
+
+def test_configurations_survive_json() -> None:
+    """Every field comes back with its type; a missing, an extra and a mistyped one are refused."""
+    config = DraftConfig(width=64, grid=(5, 8))
+    data = json.loads(json.dumps(to_json(config)))
+
+    assert from_json(DraftConfig, data) == config
+    for wrong in ({**data, "more": 1}, {k: v for k, v in data.items() if k != "width"}, {**data, "width": "64"}, []):
+        with pytest.raises(CheckpointMismatch):
+            from_json(DraftConfig, wrong)

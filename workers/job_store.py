@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from workers.settings import Settings
 
 
-class SqlJobStore(JobLeases):
+class JobStore(JobLeases):
     """The job store on SQLite or PostgreSQL.
 
     Every method raises StoreUnavailable when the database does not answer.
@@ -49,6 +49,7 @@ class SqlJobStore(JobLeases):
                 status=JobStatus.QUEUED,
                 stage=JobStage.QUEUED,
                 request=request.model_dump(mode="json"),
+                model=request.model,
                 image_key=request.image.key,
                 audio_key=request.audio.key,
                 caller_metadata=dict(metadata),
@@ -211,14 +212,14 @@ class SqlJobStore(JobLeases):
             record(transaction, row, EventType.PROGRESS)
 
 
-def open_job_store(settings: Settings) -> SqlJobStore:
+def open_job_store(settings: Settings) -> JobStore:
     """Open the job store that the settings name, after bringing its tables up to date.
 
     Raises: StoreUnavailable.
     """
     upgrade(settings.database_url)
     database = Database(settings.database_url)
-    return SqlJobStore(database, max_attempts=settings.max_attempts, retention_s=settings.retention_seconds)
+    return JobStore(database, max_attempts=settings.max_attempts, retention_s=settings.retention_seconds)
 
 
 def _visible(session: Session, job_id: str, tenant: str, *, lock: bool = False) -> JobRow:

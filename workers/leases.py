@@ -33,18 +33,21 @@ class JobLeases:
         self._database = database
         self._retention_s = retention_s
 
-    def claim(self, owner: str, *, lease_s: float) -> tuple[Job, Lease] | None:
-        """Take the job that has waited longest, if there is one; it counts as an attempt.
+    def claim(self, owner: str, *, model: str, lease_s: float) -> tuple[Job, Lease] | None:
+        """Take the job for `model` that has waited longest, if there is one; it counts as an attempt.
 
         A job with a cancel request is never taken.
         """
         with self._database.read() as transaction:  # most looks find nothing: they should not take the write lock
-            if transaction.session.scalar(select(JobRow.id).where(*_claimable(transaction.now)).limit(1)) is None:
+            if (
+                transaction.session.scalar(select(JobRow.id).where(*_claimable(model, transaction.now)).limit(1))
+                is None
+            ):
                 return None
         with self._database.write() as transaction:
             first = (
                 select(JobRow)
-                .where(*_claimable(transaction.now))
+                .where(*_claimable(model, transaction.now))
                 .order_by(JobRow.created_at, JobRow.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -194,9 +197,10 @@ class JobLeases:
             requeue(transaction, row, delay_s=0.0, reason="worker_draining")
 
 
-def _claimable(now: float) -> tuple[ColumnElement[bool], ...]:
+def _claimable(model: str, now: float) -> tuple[ColumnElement[bool], ...]:
     return (
         JobRow.status == JobStatus.QUEUED,
+        JobRow.model == model,
         JobRow.cancel_requested_at.is_(None),
         JobRow.not_before <= now,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -89,6 +89,11 @@ class Settings(BaseSettings):
         if self.storage == "s3" and not self.s3_bucket:
             raise ValueError("KEYVID_S3_BUCKET is needed when KEYVID_STORAGE is s3")
         return self
+
+    @property
+    def model_name(self) -> str:
+        """Public name of the model; a folder of weights goes by the folder's name."""
+        return PurePath(self.model).name
 
     @property
     def broker_dir(self) -> Path:

@@ -43,6 +43,7 @@ class JobRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     stage: Mapped[str] = mapped_column(String(16))
     request: Mapped[dict[str, Any]]
+    model: Mapped[str] = mapped_column(String(120))
     image_key: Mapped[str] = mapped_column(String(200))
     audio_key: Mapped[str] = mapped_column(String(200))
     caller_metadata: Mapped[dict[str, Any]]

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from workers.database import Database, upgrade
-from workers.job_store import SqlJobStore
+from workers.job_store import JobStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +49,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.fixture
-def store(database: Database) -> SqlJobStore:
+def store(database: Database) -> JobStore:
     """A job store on an empty database: two attempts, blobs kept for 1000 s."""
-    return SqlJobStore(database, max_attempts=MAX_ATTEMPTS, retention_s=RETENTION_S)
+    return JobStore(database, max_attempts=MAX_ATTEMPTS, retention_s=RETENTION_S)

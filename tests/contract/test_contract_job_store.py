@@ -19,25 +19,26 @@ from workers.tables import Base
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.job_store import SqlJobStore
+    from workers.job_store import JobStore
     from workers.jobs import Job
 
 TENANT = "default"
+MODEL = "keyvid-mini"
 LEASE_S = 30.0
 FAILURE = Failure("worker_crashed", "The worker stopped.")
 
 
-def _create(store: SqlJobStore, **knobs: object) -> Job:
+def _create(store: JobStore, **knobs: object) -> Job:
     return store.create(video_request(**knobs), tenant=TENANT, metadata={"shot": "7"})
 
 
-def _claim(store: SqlJobStore, owner: str = "worker-a") -> Lease:
-    claimed = store.claim(owner, lease_s=LEASE_S)
+def _claim(store: JobStore, owner: str = "worker-a") -> Lease:
+    claimed = store.claim(owner, model=MODEL, lease_s=LEASE_S)
     assert claimed is not None
     return claimed[1]
 
 
-def _types(store: SqlJobStore, job: Job) -> list[EventType]:
+def _types(store: JobStore, job: Job) -> list[EventType]:
     return [event.type for event in store.events(job.id, after_seq=0, limit=100)]
 
 
@@ -69,7 +70,7 @@ def test_upgrade_at_the_same_time_is_harmless(tmp_path: Path) -> None:
     assert errors == []
 
 
-def test_created_job_reads_back_as_it_was_accepted(store: SqlJobStore) -> None:
+def test_created_job_reads_back_as_it_was_accepted(store: JobStore) -> None:
     """What was accepted is what is stored, in the queued state."""
     created = _create(store, seed=77)
 
@@ -81,7 +82,7 @@ def test_created_job_reads_back_as_it_was_accepted(store: SqlJobStore) -> None:
     assert job.id.startswith("video_")
 
 
-def test_jobs_of_another_tenant_do_not_exist(store: SqlJobStore) -> None:
+def test_jobs_of_another_tenant_do_not_exist(store: JobStore) -> None:
     """Reading, cancelling, deleting and listing stay within a tenant."""
     job = _create(store)
 
@@ -92,7 +93,7 @@ def test_jobs_of_another_tenant_do_not_exist(store: SqlJobStore) -> None:
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_pages_of_a_list_join_without_gap_or_repeat(store: SqlJobStore, order: str) -> None:
+def test_pages_of_a_list_join_without_gap_or_repeat(store: JobStore, order: str) -> None:
     """Walking by `after` meets every job once, in order."""
     created = [_create(store).id for _ in range(5)]
 
@@ -103,7 +104,7 @@ def test_pages_of_a_list_join_without_gap_or_repeat(store: SqlJobStore, order: s
     assert walked == (created if order == "asc" else created[::-1])
 
 
-def test_list_filters_by_status_and_refuses_an_unknown_mark(store: SqlJobStore) -> None:
+def test_list_filters_by_status_and_refuses_an_unknown_mark(store: JobStore) -> None:
     """A status filter keeps only such jobs, and an unknown `after` is an error rather than an empty page."""
     kept, cancelled = _create(store), _create(store)
     store.request_cancel(cancelled.id, tenant=TENANT)
@@ -115,7 +116,7 @@ def test_list_filters_by_status_and_refuses_an_unknown_mark(store: SqlJobStore) 
         store.list(tenant=TENANT, after="video_none", limit=9, order="asc", status=None)
 
 
-def test_queue_position_counts_the_jobs_that_run_before(store: SqlJobStore) -> None:
+def test_queue_position_counts_the_jobs_that_run_before(store: JobStore) -> None:
     """The oldest job is first; a job that runs waits no more."""
     first, second = _create(store), _create(store)
 
@@ -125,23 +126,31 @@ def test_queue_position_counts_the_jobs_that_run_before(store: SqlJobStore) -> N
     assert store.queue_position(second) == 1
 
 
-def test_jobs_are_claimed_oldest_first_and_once(store: SqlJobStore) -> None:
+def test_jobs_are_claimed_oldest_first_and_once(store: JobStore) -> None:
     """Two workers never get the same job."""
     jobs = [_create(store) for _ in range(2)]
 
     leases = [_claim(store, "worker-a"), _claim(store, "worker-b")]
 
     assert [lease.job_id for lease in leases] == [job.id for job in jobs]
-    assert store.claim("worker-c", lease_s=LEASE_S) is None
+    assert store.claim("worker-c", model=MODEL, lease_s=LEASE_S) is None
 
 
-def test_concurrent_claims_share_the_jobs_out(store: SqlJobStore) -> None:
+def test_worker_takes_only_jobs_of_its_model(store: JobStore) -> None:
+    """A job for another model waits for a worker that has it."""
+    _create(store)
+
+    assert store.claim("worker-a", model="keyvid-512", lease_s=LEASE_S) is None
+    assert store.claim("worker-b", model=MODEL, lease_s=LEASE_S) is not None
+
+
+def test_concurrent_claims_share_the_jobs_out(store: JobStore) -> None:
     """Many workers that claim at once take every job, none of them twice."""
     jobs = {_create(store).id for _ in range(8)}
     taken: list[str] = []
 
     def work(owner: str) -> None:
-        while claimed := store.claim(owner, lease_s=LEASE_S):
+        while claimed := store.claim(owner, model=MODEL, lease_s=LEASE_S):
             taken.append(claimed[0].id)
 
     threads = [threading.Thread(target=work, args=(f"worker-{n}",)) for n in range(4)]
@@ -151,12 +160,12 @@ def test_concurrent_claims_share_the_jobs_out(store: SqlJobStore) -> None:
         thread.join()
 
     # A claim that loses a race for one row may find nothing: the next ticket or poll takes the rest.
-    while claimed := store.claim("late", lease_s=LEASE_S):
+    while claimed := store.claim("late", model=MODEL, lease_s=LEASE_S):
         taken.append(claimed[0].id)
     assert sorted(taken) == sorted(jobs)
 
 
-def test_completed_job_has_its_output_and_a_gapless_history(store: SqlJobStore) -> None:
+def test_completed_job_has_its_output_and_a_gapless_history(store: JobStore) -> None:
     """Each visible change is one event, numbered without gaps, and the last one is final."""
     job = _create(store)
     lease = _claim(store)
@@ -189,7 +198,7 @@ def test_completed_job_has_its_output_and_a_gapless_history(store: SqlJobStore) 
     assert [event.seq for event in events] == list(range(1, done.seq + 1))
 
 
-def test_progress_never_goes_back_and_reaches_100_only_at_the_end(store: SqlJobStore) -> None:
+def test_progress_never_goes_back_and_reaches_100_only_at_the_end(store: JobStore) -> None:
     """A report of less, or of all, is bounded."""
     job = _create(store)
     lease = _claim(store)
@@ -205,7 +214,7 @@ def test_progress_never_goes_back_and_reaches_100_only_at_the_end(store: SqlJobS
 @pytest.mark.parametrize(
     "call", ["renew", "look", "report", "checkpoint", "complete", "fail", "retry", "cancelled", "release"]
 )
-def test_stale_lease_is_refused(store: SqlJobStore, call: str) -> None:
+def test_stale_lease_is_refused(store: JobStore, call: str) -> None:
     """Once another worker owns the job, no call of the former owner has any effect."""
     job = _create(store)
     stale = _claim(store, "worker-a")
@@ -233,7 +242,7 @@ def test_stale_lease_is_refused(store: SqlJobStore, call: str) -> None:
     assert store.checkpoint(job.id) is None
 
 
-def test_fence_of_the_same_worker_moves_too(store: SqlJobStore) -> None:
+def test_fence_of_the_same_worker_moves_too(store: JobStore) -> None:
     """A worker that takes a job up again cannot write under its first lease."""
     _create(store)
     first = _claim(store)
@@ -245,7 +254,7 @@ def test_fence_of_the_same_worker_moves_too(store: SqlJobStore) -> None:
         store.renew(first, lease_s=LEASE_S)
 
 
-def test_cancel_of_a_queued_job_is_final_at_once(store: SqlJobStore) -> None:
+def test_cancel_of_a_queued_job_is_final_at_once(store: JobStore) -> None:
     """Nobody can claim it any more, and a second cancel changes nothing."""
     job = _create(store)
 
@@ -253,11 +262,11 @@ def test_cancel_of_a_queued_job_is_final_at_once(store: SqlJobStore) -> None:
 
     assert cancelled.status is JobStatus.CANCELLED
     assert store.request_cancel(job.id, tenant=TENANT) == cancelled
-    assert store.claim("worker-a", lease_s=LEASE_S) is None
+    assert store.claim("worker-a", model=MODEL, lease_s=LEASE_S) is None
     assert _types(store, job) == [EventType.QUEUED, EventType.CANCELLED]
 
 
-def test_cancel_of_a_running_job_waits_for_its_worker(store: SqlJobStore) -> None:
+def test_cancel_of_a_running_job_waits_for_its_worker(store: JobStore) -> None:
     """The job stays in progress with a request until the worker says that it has stopped."""
     job = _create(store)
     lease = _claim(store)
@@ -273,7 +282,7 @@ def test_cancel_of_a_running_job_waits_for_its_worker(store: SqlJobStore) -> Non
     assert store.get(job.id, tenant=TENANT).status is JobStatus.CANCELLED
 
 
-def test_video_that_was_ready_before_the_cancel_counts(store: SqlJobStore) -> None:
+def test_video_that_was_ready_before_the_cancel_counts(store: JobStore) -> None:
     """The first final write wins, and is told truthfully."""
     job = _create(store)
     lease = _claim(store)
@@ -287,7 +296,7 @@ def test_video_that_was_ready_before_the_cancel_counts(store: SqlJobStore) -> No
 
 
 @pytest.mark.parametrize("give_back", ["release", "retry"])
-def test_job_with_a_cancel_request_is_never_queued_again(store: SqlJobStore, give_back: str) -> None:
+def test_job_with_a_cancel_request_is_never_queued_again(store: JobStore, give_back: str) -> None:
     """Ending the attempt of a job that should stop ends the job."""
     job = _create(store)
     lease = _claim(store)
@@ -301,7 +310,7 @@ def test_job_with_a_cancel_request_is_never_queued_again(store: SqlJobStore, giv
     assert store.get(job.id, tenant=TENANT).status is JobStatus.CANCELLED
 
 
-def test_attempts_are_bounded(store: SqlJobStore) -> None:
+def test_attempts_are_bounded(store: JobStore) -> None:
     """The last attempt that breaks fails the job with the given reason."""
     job = _create(store)
 
@@ -315,16 +324,16 @@ def test_attempts_are_bounded(store: SqlJobStore) -> None:
     assert _types(store, job)[-3:] == [EventType.RETRYING, EventType.STARTED, EventType.FAILED]
 
 
-def test_retried_job_waits_for_its_delay(store: SqlJobStore) -> None:
+def test_retried_job_waits_for_its_delay(store: JobStore) -> None:
     """Backoff keeps a broken job out of the way."""
     _create(store)
 
     store.retry(_claim(store), FAILURE, delay_s=60)
 
-    assert store.claim("worker-a", lease_s=LEASE_S) is None
+    assert store.claim("worker-a", model=MODEL, lease_s=LEASE_S) is None
 
 
-def test_refunded_attempt_does_not_count(store: SqlJobStore) -> None:
+def test_refunded_attempt_does_not_count(store: JobStore) -> None:
     """A worker that drains gives the attempt back, and the next one begins at once."""
     job = _create(store)
 
@@ -334,7 +343,7 @@ def test_refunded_attempt_does_not_count(store: SqlJobStore) -> None:
     assert (store.get(job.id, tenant=TENANT).attempt, lease.fence) == (1, 2)
 
 
-def test_next_attempt_knows_the_stages_that_are_done(store: SqlJobStore) -> None:
+def test_next_attempt_knows_the_stages_that_are_done(store: JobStore) -> None:
     """A checkpoint is offered to the next attempt, whose stages say what was taken over."""
     job = _create(store)
     lease = _claim(store)
@@ -353,7 +362,7 @@ def test_next_attempt_knows_the_stages_that_are_done(store: SqlJobStore) -> None
     assert resumed.stage is JobStage.INTERPOLATION
 
 
-def test_deleted_job_is_gone_from_every_view(store: SqlJobStore) -> None:
+def test_deleted_job_is_gone_from_every_view(store: JobStore) -> None:
     """Deleting cancels and hides; a running worker learns of it by the cancel."""
     queued, running = _create(store), _create(store)
     store.delete(queued.id, tenant=TENANT)
@@ -369,7 +378,7 @@ def test_deleted_job_is_gone_from_every_view(store: SqlJobStore) -> None:
         store.delete(queued.id, tenant=TENANT)
 
 
-def test_one_cursor_follows_the_events_of_all_jobs(store: SqlJobStore) -> None:
+def test_one_cursor_follows_the_events_of_all_jobs(store: JobStore) -> None:
     """Reading on from the returned mark meets each event once."""
     _, start = store.events_since(-1, limit=100)
     first, second = _create(store), _create(store)
@@ -381,7 +390,7 @@ def test_one_cursor_follows_the_events_of_all_jobs(store: SqlJobStore) -> None:
     assert store.events_since(end, limit=100) == ([], end)
 
 
-def test_files_belong_to_a_tenant_until_deleted(store: SqlJobStore) -> None:
+def test_files_belong_to_a_tenant_until_deleted(store: JobStore) -> None:
     """A file reads back, only for its tenant, and is gone after its deletion."""
     file = StoredFile(id="", tenant=TENANT, purpose="audio", filename="a.wav", media={"key": "inputs/a"}, created_at=0)
 
@@ -397,7 +406,7 @@ def test_files_belong_to_a_tenant_until_deleted(store: SqlJobStore) -> None:
         store.get_file(kept.id, tenant=TENANT)
 
 
-def test_ping_answers(store: SqlJobStore) -> None:
+def test_ping_answers(store: JobStore) -> None:
     """A database that can be written answers twice."""
     store.ping()
     store.ping()

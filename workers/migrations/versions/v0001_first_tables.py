@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("stage", sa.String(length=16), nullable=False),
         sa.Column("request", DOCUMENT, nullable=False),
+        sa.Column("model", sa.String(length=120), nullable=False),
         sa.Column("image_key", sa.String(length=200), nullable=False),
         sa.Column("audio_key", sa.String(length=200), nullable=False),
         sa.Column("caller_metadata", DOCUMENT, nullable=False),

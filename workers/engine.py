@@ -1,0 +1,74 @@
+"""What a runner needs of whatever makes the videos: the model, or in fault tests a double that only takes time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from workers.contract import VideoRequest
+    from workers.jobs import JobStage, Keyframes
+    from workers.settings import Settings
+
+MODEL_ENGINE = "workers.runner:load_model"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineJob:
+    """One video to make: canonical inputs in files, and the file to write.
+
+    `state` is what an earlier attempt's finished stages left.
+    """
+
+    request: VideoRequest
+    image: Path
+    audio: Path
+    output: Path
+    state: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHooks:
+    """How an engine says where it is; each of them may raise to stop it.
+
+    on_step: stage, steps done, steps in all; before every step.
+    on_state: the stage that is done, what it leaves, what was heard.
+    check: as often as is cheap.
+    """
+
+    on_step: Callable[[JobStage, int, int], None]
+    on_state: Callable[[JobStage, bytes, Keyframes], None]
+    check: Callable[[], None]
+
+
+class Engine(Protocol):
+    """Makes videos, one at a time."""
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever a saved state would no longer lead to the same video."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Version, model, device and precision, for the record."""
+        ...
+
+    def warm_up(self) -> None:
+        """Do everything once that is slow the first time."""
+        ...
+
+    def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
+        """Write the MP4 to `job.output`."""
+        ...
+
+
+def load_engine(settings: Settings) -> Engine:
+    """Load the engine that the settings name."""
+    place = MODEL_ENGINE if settings.engine == "model" else settings.engine
+    module, _, factory = place.partition(":")
+    engine: Engine = getattr(import_module(module), factory)(settings)
+    return engine

@@ -1,0 +1,102 @@
+"""The workers that are there, as they last said, and who of them does a duty that only one may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select
+
+from workers.tables import LeaderRow, WorkerRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workers.database import Database
+
+
+class WorkerState(StrEnum):
+    """What a worker is doing."""
+
+    STARTING = "STARTING"
+    WARMING = "WARMING"
+    READY = "READY"
+    BUSY = "BUSY"
+    DRAINING = "DRAINING"
+    UNHEALTHY = "UNHEALTHY"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """One worker process; `engine` says what its runner has loaded. Times by the database's clock."""
+
+    id: str
+    host: str
+    pid: int
+    state: WorkerState
+    job_id: str | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    started_at: float = 0.0
+    beat_at: float = 0.0
+
+
+class Roster:
+    """The `workers` and `leaders` tables. Every method raises StoreUnavailable when the database does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def beat(self, worker: WorkerRecord) -> None:
+        """Say that a worker lives, and how it is."""
+        with self._database.write() as transaction:
+            row = transaction.session.get(WorkerRow, worker.id)
+            if row is None:
+                row = WorkerRow(id=worker.id, host=worker.host, pid=worker.pid, started_at=transaction.now)
+                transaction.session.add(row)
+            row.state = worker.state
+            row.job_id = worker.job_id
+            row.engine = dict(worker.engine)
+            row.beat_at = transaction.now
+
+    def leave(self, worker_id: str) -> None:
+        """Say that a worker has ended."""
+        with self._database.write() as transaction:
+            transaction.session.execute(delete(WorkerRow).where(WorkerRow.id == worker_id))
+
+    def workers(self, *, within_s: float) -> Sequence[WorkerRecord]:
+        """The workers that were heard of in the last `within_s` seconds."""
+        with self._database.read() as transaction:
+            fresh = select(WorkerRow).where(WorkerRow.beat_at >= transaction.now - within_s).order_by(WorkerRow.id)
+            return [
+                WorkerRecord(
+                    id=row.id,
+                    host=row.host,
+                    pid=row.pid,
+                    state=WorkerState(row.state),
+                    job_id=row.job_id,
+                    engine=row.engine,
+                    started_at=row.started_at,
+                    beat_at=row.beat_at,
+                )
+                for row in transaction.session.scalars(fresh)
+            ]
+
+    def forget_silent(self, *, after_s: float) -> None:
+        """Drop the workers that were not heard of for `after_s` seconds."""
+        with self._database.write() as transaction:
+            silent = WorkerRow.beat_at < transaction.now - after_s
+            transaction.session.execute(delete(WorkerRow).where(silent))
+
+    def lead(self, duty: str, owner: str, *, for_s: float) -> bool:
+        """Take or keep a duty for `for_s` seconds; False while another has it."""
+        with self._database.write() as transaction:
+            row = transaction.session.get(LeaderRow, duty, with_for_update=True)
+            if row is None:
+                transaction.session.add(LeaderRow(duty=duty, owner=owner, until=transaction.now + for_s))
+                return True
+            if row.owner != owner and row.until > transaction.now:
+                return False
+            row.owner = owner
+            row.until = transaction.now + for_s
+            return True

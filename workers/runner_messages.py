@@ -1,0 +1,104 @@
+"""What the supervisor and its runner say to each other over their pipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.contract import VideoRequest
+    from workers.jobs import Failure, JobStage, Keyframes, Output
+
+
+class Remedy(StrEnum):
+    """What may help a job that failed."""
+
+    NONE = "none"  # it would fail again
+    RETRY = "retry"  # the same runner may try again
+    RESTART = "restart"  # only a fresh runner may try again
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """To the runner: make this video. `checkpoint` is the newest one of the job, as the store gives it."""
+
+    job_id: str
+    fence: int
+    request: VideoRequest
+    checkpoint: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """To the runner: stop this job at the next step. Nothing happens when another one runs."""
+
+    job_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """From the runner: the model is in memory and will be warmed up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From the runner: warm, and waiting for jobs. `engine` describes what was loaded."""
+
+    engine: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """From the runner, before it ends: there is no model to run."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From the runner: `step` of `total` steps of `stage` are done, `progress` percent of the job."""
+
+    stage: JobStage
+    step: int
+    total: int
+    progress: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """From the runner: a stage is done, and its state is in storage."""
+
+    stage: JobStage
+    key: str
+    sha256: str
+    keyframes: Keyframes
+    engine_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """From the runner: the video is in storage, checked."""
+
+    output: Output
+    usage: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """From the runner: the job was stopped as asked, and nothing of it runs any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From the runner: the job cannot be finished in this attempt."""
+
+    failure: Failure
+    remedy: Remedy
+
+
+Command = RunJob | StopJob
+Report = Loaded | Ready | LoadFailed | Step | Checkpointed | Done | Stopped | Failed

@@ -1,0 +1,77 @@
+"""What endpoints are given: the resources that the application opened at its start."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+import anyio
+from fastapi import Depends, Request
+
+from service.events import EventFeed
+from service.files.service import FileService
+from service.settings import ServiceSettings
+from service.videos.service import VideoService
+from workers.job_store import JobStore
+from workers.storage import BlobStore
+
+TENANT = "default"  # everyone who can reach this server
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything that lives as long as the application."""
+
+    settings: ServiceSettings
+    store: JobStore
+    storage: BlobStore
+    send_ticket: Callable[[], bool]
+    is_broker_up: Callable[[], bool]
+    feed: EventFeed
+    probe_limiter: anyio.CapacityLimiter
+
+
+class State(TypedDict):
+    """What the lifespan yields; requests find it under `request.state`."""
+
+    resources: Resources
+
+
+def get_resources(request: Request) -> Resources:
+    """The application's resources."""
+    resources: Resources = request.state.resources
+    return resources
+
+
+ResourcesDep = Annotated[Resources, Depends(get_resources)]
+
+
+def get_settings(resources: ResourcesDep) -> ServiceSettings:
+    """The settings."""
+    return resources.settings
+
+
+def get_storage(resources: ResourcesDep) -> BlobStore:
+    """Blob storage."""
+    return resources.storage
+
+
+def get_videos(resources: ResourcesDep) -> VideoService:
+    """Operations on the caller's videos."""
+    return VideoService(
+        store=resources.store,
+        storage=resources.storage,
+        settings=resources.settings,
+        send_ticket=resources.send_ticket,
+        tenant=TENANT,
+    )
+
+
+def get_files(resources: ResourcesDep) -> FileService:
+    """Operations on the caller's files."""
+    return FileService(store=resources.store, storage=resources.storage, settings=resources.settings, tenant=TENANT)
+
+
+SettingsDep = Annotated[ServiceSettings, Depends(get_settings)]
+StorageDep = Annotated[BlobStore, Depends(get_storage)]
+VideosDep = Annotated[VideoService, Depends(get_videos)]
+FilesDep = Annotated[FileService, Depends(get_files)]

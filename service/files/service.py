@@ -1,0 +1,85 @@
+"""What can be done with a file. Everything here blocks and runs in a thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.errors import PayloadTooLarge, ValidationFailed
+from service.files.schemas import CreateFileFields, File, FileMedia
+from service.forms import parse_fields
+from service.media.intake import probe_limits, store_input
+from service.media.validation import check_uploads, signature_of
+from service.multipart import FormLimits
+from workers.jobs import StoredFile
+
+if TYPE_CHECKING:
+    from service.multipart import Form
+    from service.settings import ServiceSettings
+    from workers.job_store import JobStore
+    from workers.storage import BlobStore
+
+FILE_FIELD = "file"
+
+
+def form_limits(settings: ServiceSettings) -> FormLimits:
+    """What the form of a new file may hold."""
+    return FormLimits(
+        max_file_bytes={FILE_FIELD: max(settings.max_image_bytes, settings.max_audio_bytes)},
+        max_parts=settings.max_parts,
+        max_field_bytes=settings.max_field_bytes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FileService:
+    """Operations on one tenant's files."""
+
+    store: JobStore
+    storage: BlobStore
+    settings: ServiceSettings
+    tenant: str
+
+    def create(self, form: Form) -> File:
+        """Check a picture or a sound and keep it.
+
+        Raises: ValidationFailed, RefusedUpload, UnsupportedMedia, PayloadTooLarge.
+        """
+        fields = parse_fields(CreateFileFields, form.fields, file_fields=(FILE_FIELD,))
+        upload = form.files.get(FILE_FIELD)
+        if upload is None:
+            raise ValidationFailed("Send the file in this field.", param=FILE_FIELD)
+        kind = signature_of(upload, kind=fields.purpose if fields.purpose in ("image", "audio") else None).kind
+        most = self.settings.max_image_bytes if kind == "image" else self.settings.max_audio_bytes
+        if upload.size_bytes > most:
+            raise PayloadTooLarge(f"The file may have at most {most / 1e6:g} MB.", param=FILE_FIELD)
+        (checked,) = check_uploads([(upload, kind)], limits=probe_limits(self.settings))
+        kept = StoredFile(
+            id="",  # the store names it
+            tenant=self.tenant,
+            purpose=fields.purpose,
+            filename=upload.filename,
+            media=store_input(self.storage, checked).model_dump(mode="json"),
+            created_at=0.0,  # and times it
+        )
+        return _describe(self.store.add_file(kept))
+
+    def get(self, file_id: str) -> File:
+        """Read one file. Raises: FileNotKnown."""
+        return _describe(self.store.get_file(file_id, tenant=self.tenant))
+
+    def delete(self, file_id: str) -> None:
+        """Forget a file; videos that use it keep it. Raises: FileNotKnown."""
+        self.store.delete_file(file_id, tenant=self.tenant)
+
+
+def _describe(file: StoredFile) -> File:
+    return File(
+        id=file.id,
+        bytes=file.media["bytes"],
+        created_at=int(file.created_at),
+        filename=file.filename,
+        purpose=file.purpose,
+        kind="image" if "width" in file.media else "audio",
+        media=FileMedia.model_validate(dict(file.media)),
+    )

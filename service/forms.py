@@ -1,0 +1,80 @@
+"""Text fields of a multipart form into a typed model: every field is known, sent once, and in its range."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from service.errors import FieldError, field_errors, invalid_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Fields = TypeVar("Fields", bound=BaseModel)
+
+MAX_METADATA_PAIRS = 16
+MAX_METADATA_KEY = 64
+MAX_METADATA_VALUE = 512
+_METADATA_PAIR = re.compile(r"metadata\[([^\[\]]+)\]")  # how the OpenAI client flattens a mapping
+
+
+def parse_fields(model: type[Fields], fields: Mapping[str, str], *, file_fields: Iterable[str]) -> Fields:
+    """Read a form's text fields as `model`.
+
+    Raises: ValidationFailed, which lists everything that is wrong.
+    """
+    errors = [FieldError(f"/{name}", "Send a file here, not text.") for name in file_fields if name in fields]
+    values: dict[str, object] = {name: text for name, text in fields.items() if name not in file_fields}
+    if "metadata" in model.model_fields:
+        _gather_metadata(values)
+    try:
+        parsed = model.model_validate(values)
+    except ValidationError as error:
+        errors += field_errors(error.errors(include_input=False, include_url=False, include_context=False))
+    if errors:
+        raise invalid_fields(errors)
+    return parsed
+
+
+def _gather_metadata(values: dict[str, object]) -> None:
+    """Turn `metadata[key]` fields into one mapping, unless `metadata` itself was sent too."""
+    flattened = {match[1]: name for name in values if (match := _METADATA_PAIR.fullmatch(name))}
+    if flattened and "metadata" not in values:
+        values["metadata"] = {key: values.pop(name) for key, name in flattened.items()}
+
+
+def clean_prompt(text: object) -> object:
+    """Normalise a prompt to NFC with plain spaces.
+
+    Raises: ValueError when it holds control characters.
+    """
+    if not isinstance(text, str):
+        return text
+    spaced = re.sub(r"[\t\r\n]+", " ", text).strip()
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in spaced[: 4 * 2000]):
+        raise ValueError("must not hold control characters")
+    return unicodedata.normalize("NFC", spaced)
+
+
+def parse_metadata(value: object) -> object:
+    """Read a JSON object of text pairs.
+
+    Raises: ValueError when it is not JSON or too large.
+    """
+    if isinstance(value, str):
+        try:
+            value = from_json(value, allow_inf_nan=False)
+        except ValueError as error:
+            raise ValueError("must be a JSON object of text values") from error
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError("must be a JSON object of text values")
+    if len(value) > MAX_METADATA_PAIRS:
+        raise ValueError(f"may have at most {MAX_METADATA_PAIRS} pairs")
+    for key, text in value.items():
+        if not 0 < len(key) <= MAX_METADATA_KEY or len(text) > MAX_METADATA_VALUE:
+            raise ValueError(f"keys have 1 to {MAX_METADATA_KEY} characters, values at most {MAX_METADATA_VALUE}")
+    return value

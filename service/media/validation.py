@@ -1,0 +1,118 @@
+"""Whether uploads can be used: the sandbox's verdict, and the canonical files it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from service.errors import Busy, RefusedUpload, UnsupportedMedia
+from service.media.probe import ProbeItem, ProbeRequest
+from service.media.signature import HEAD_BYTES, Kind, Signature, read_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from service.media.limits import ProbeLimits
+
+logger = structlog.get_logger(__name__)
+
+WALL_SECONDS = 60.0  # the processor limit ends hostile files long before; this one means that the machine is overloaded
+_CRASHED = {"image": "image_decode_failed", "audio": "audio_decode_failed"}
+_ACCEPTED = {"image": "JPEG, PNG and WebP", "audio": "WAV, FLAC, MP3, Ogg (Vorbis, Opus) and M4A"}
+_NOUNS = {"image": "picture", "audio": "sound"}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file of a request as it arrived: `field` is its name in the form, `filename` the caller's (never a path)."""
+
+    field: str
+    filename: str
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedUpload:
+    """An upload that can be used: its canonical form at `path`, and what the sandbox measured in the caller's file."""
+
+    upload: Upload
+    kind: Kind
+    path: Path
+    measured: dict[str, Any]
+
+
+def signature_of(upload: Upload, *, kind: Kind | None) -> Signature:
+    """Tell an upload's format by content; `kind` None allows both kinds.
+
+    Raises: RefusedUpload when it is empty, UnsupportedMedia when it is none of the allowed formats.
+    """
+    if upload.size_bytes == 0:
+        code = _CRASHED[kind] if kind else "validation_failed"
+        raise RefusedUpload("The file is empty.", code=code, param=upload.field)
+    with upload.path.open("rb") as file:
+        signature = read_signature(file.read(HEAD_BYTES))
+    if signature is None or (kind and signature.kind != kind):
+        expected = _ACCEPTED[kind] if kind else " and ".join(_ACCEPTED.values())
+        noun = _NOUNS[kind] if kind else "file"
+        raise UnsupportedMedia(f"The {noun} is not in an accepted format: {expected} are.", param=upload.field)
+    return signature
+
+
+def check_uploads(uploads: Sequence[tuple[Upload, Kind | None]], *, limits: ProbeLimits) -> list[CheckedUpload]:
+    """Decode uploads in one sandboxed child process, which leaves their canonical forms beside them.
+
+    Raises: RefusedUpload, UnsupportedMedia; Busy when the machine is too slow to tell.
+    """
+    signatures = [signature_of(upload, kind=kind) for upload, kind in uploads]
+    targets = [upload.path.with_suffix(".canonical") for upload, _ in uploads]
+    items = tuple(
+        ProbeItem(signature.kind, signature.decoder, str(upload.path), str(target))
+        for (upload, _), signature, target in zip(uploads, signatures, targets, strict=True)
+    )
+    reports = _run_probe(ProbeRequest(items, limits))
+    checked: list[CheckedUpload] = []
+    for position, (upload, _) in enumerate(uploads):
+        kind = signatures[position].kind
+        if position >= len(reports):  # the sandbox died on this one
+            raise RefusedUpload(f"The {_NOUNS[kind]} cannot be decoded.", code=_CRASHED[kind], param=upload.field)
+        report = reports[position]
+        if refused := report.get("refused"):
+            raise RefusedUpload(refused["detail"], code=refused["code"], param=upload.field)
+        checked.append(CheckedUpload(upload, kind, targets[position], report))
+    return checked
+
+
+def _run_probe(request: ProbeRequest) -> list[dict[str, Any]]:
+    """Run the sandbox; a report is missing for the item that killed it and for those behind."""
+    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads cost address space
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-m", "service.media.probe"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = child.communicate(request.to_json(), timeout=WALL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise Busy("The server is too busy to check the upload now.") from error
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+    if child.returncode != 0:
+        logger.warning("probe_died", exit_status=child.returncode, last_words=errors[-300:])
+    return [json.loads(line) for line in output.splitlines()]

@@ -1,0 +1,1 @@
+"""Models: which ones this server animates with."""

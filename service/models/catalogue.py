@@ -1,0 +1,49 @@
+"""The models that this server offers, and what they can do."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from service.models.schemas import Model, ModelInputs
+from workers.contract import CLIP_SECONDS, FPS, NUM_FRAMES
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+
+RELEASED_AT = 1_795_478_400  # 24 November 2026: clients expect a time, and none is recorded with the weights
+
+
+def default_model(settings: ServiceSettings) -> str:
+    """Name of the model that requests get when they name none; a folder of weights goes by the folder's name."""
+    return PurePath(settings.model).name
+
+
+def model_names(settings: ServiceSettings) -> tuple[str, ...]:
+    """Names that a request may ask for."""
+    return (default_model(settings),)
+
+
+def list_models(settings: ServiceSettings) -> list[Model]:
+    """Describe every model."""
+    inputs = ModelInputs(
+        max_image_bytes=settings.max_image_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        image_formats=["jpeg", "png", "webp"],
+        max_audio_bytes=settings.max_audio_bytes,
+        max_audio_seconds=settings.max_audio_seconds,
+        min_audio_seconds=0.25,
+        audio_formats=["wav", "flac", "mp3", "ogg", "opus", "m4a"],
+    )
+    return [
+        Model(
+            id=name,
+            created=RELEASED_AT,
+            sizes=["512x320"],
+            seconds=[f"{CLIP_SECONDS:g}"],
+            fps=FPS,
+            num_frames=NUM_FRAMES,
+            inputs=inputs,
+        )
+        for name in model_names(settings)
+    ]

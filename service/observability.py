@@ -1,0 +1,91 @@
+"""One id and one log line for each request, and the last handler of errors that nobody expected."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+from starlette.requests import Request
+
+from service.errors import Forbidden, ServiceError, problem_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = structlog.get_logger(__name__)
+
+REQUEST_ID_HEADER = b"x-request-id"
+_USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_QUIET_PATHS = ("/livez", "/readyz", "/health")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class RequestLog:
+    """ASGI middleware, the outermost: names the request, logs it when done, and answers 500 as its last resort."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application under a request id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def named_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [(REQUEST_ID_HEADER, request_id.encode()), (b"x-content-type-options", b"nosniff")]
+                present = {name.lower() for name, _ in message["headers"]}
+                headers = [*message["headers"], *(header for header in extra if header[0] not in present)]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, named_send)
+            except Exception:
+                logger.exception("request_failed", method=scope["method"], route=_route(scope))
+                if status:  # too late for another answer: the broken connection tells
+                    raise
+                await problem_response(Request(scope), ServiceError())(scope, receive, named_send)
+            finally:
+                seconds = round(time.perf_counter() - started, 4)
+                log = logger.debug if scope["path"] in _QUIET_PATHS else logger.info
+                log("request", method=scope["method"], route=_route(scope), status=status, seconds=seconds)
+
+
+class SameSite:
+    """ASGI middleware: a page of another site may not make its visitor's browser change anything here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application unless the browser says that another site sent this."""
+        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS:
+            site = next((value for name, value in scope["headers"] if name == b"sec-fetch-site"), b"")
+            if site == b"cross-site":
+                await problem_response(Request(scope), Forbidden())(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's id when it is one that can stand in a log, else a new one."""
+    sent = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), b"")
+    return sent.decode() if _USABLE_ID.fullmatch(sent) else uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that logs count routes and not ids."""
+    route = scope.get("route")
+    return str(getattr(route, "path", "unknown"))

@@ -1,0 +1,1 @@
+"""Videos: the public resource; inside it is a job."""

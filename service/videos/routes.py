@@ -1,0 +1,161 @@
+"""/v1/videos: create, read, list, cancel, delete, download, follow."""
+
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request, Response
+from sse_starlette import EventSourceResponse
+from starlette.concurrency import run_in_threadpool
+
+from service.content import content_response, matches
+from service.dependencies import ResourcesDep, VideosDep
+from service.multipart import receive_form
+from service.openapi import form_body, problems
+from service.readiness import check_free_disk
+from service.videos.events import HEADERS, PING_SECONDS, has_seen_the_end, stream_events
+from service.videos.schemas import ContentUrl, CreateVideoFields, Video, VideoDeleted, VideoList
+from service.videos.service import AUDIO_FIELD, IMAGE_FIELD, Variant, form_limits
+from workers.jobs import JobStatus
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+QUEUED_POLL_MS = 1000
+RUNNING_POLL_MS = 500
+
+_CREATE_BODY = form_body(
+    CreateVideoFields,
+    files={
+        IMAGE_FIELD: "The picture: JPEG, PNG or WebP, up to 25 megapixels.",
+        AUDIO_FIELD: "The sound: WAV, FLAC, MP3, Ogg (Vorbis, Opus) or M4A, 0.25 to 60 seconds.",
+    },
+)
+
+
+@router.post(
+    "",
+    operation_id="createVideo",
+    status_code=202,
+    openapi_extra=_CREATE_BODY,
+    responses=problems(400, 408, 413, 415, 422, 503),
+)
+async def create_video(request: Request, response: Response, resources: ResourcesDep, videos: VideosDep) -> Video:
+    """Animate a picture to a sound: send both and a prompt, and get a video that is made from now on."""
+    settings = resources.settings
+    await run_in_threadpool(check_free_disk, settings)
+    async with receive_form(request, settings.temp_dir, form_limits(settings)) as form:
+        video = await anyio.to_thread.run_sync(videos.create, form, limiter=resources.probe_limiter)
+    response.headers["Location"] = video.links.self
+    return video
+
+
+@router.get("", operation_id="listVideos", responses=problems(422, 503))
+def list_videos(
+    videos: VideosDep,
+    after: Annotated[str | None, Query(max_length=64, description="Id of the last video of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="By time of creation.")] = "desc",
+    status: Annotated[JobStatus | None, Query(description="Only videos of this status.")] = None,
+) -> VideoList:
+    """List videos, newest first."""
+    return videos.list(after=after, limit=limit, order=order, status=status)
+
+
+@router.get(
+    "/{video_id}",
+    operation_id="getVideo",
+    responses={304: {"description": "Nothing has changed since the ETag that was sent."}, **problems(404, 503)},
+)
+def get_video(
+    video_id: str,
+    response: Response,
+    videos: VideosDep,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> Any:  # noqa: ANN401  (a Video, or a bare 304; the schema below says which)
+    """Read a video: its status, stage and progress, and its result once it is completed."""
+    video = videos.get(video_id)
+    position = "" if video.queue_position is None else f".{video.queue_position}"
+    headers = {"ETag": f'W/"{video.seq}{position}"', "Cache-Control": "private, no-cache"}
+    if not video.status.is_terminal:
+        poll_ms = QUEUED_POLL_MS if video.status is JobStatus.QUEUED else RUNNING_POLL_MS
+        headers |= {"openai-poll-after-ms": str(poll_ms), "Retry-After": "1"}
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return video
+
+
+@router.delete("/{video_id}", operation_id="deleteVideo", responses=problems(404, 503))
+def delete_video(video_id: str, videos: VideosDep) -> VideoDeleted:
+    """Stop a video if it is still being made, and delete it."""
+    videos.delete(video_id)
+    return VideoDeleted(id=video_id)
+
+
+@router.post(
+    "/{video_id}/cancel",
+    operation_id="cancelVideo",
+    responses={202: {"description": "The video will stop within one step.", "model": Video}, **problems(404, 503)},
+)
+def cancel_video(video_id: str, response: Response, videos: VideosDep) -> Video:
+    """Stop a video: at once while it is queued, within one step while it runs; a finished one stays as it is."""
+    video = videos.cancel(video_id)
+    response.status_code = 200 if video.status.is_terminal else 202
+    return video
+
+
+@router.get(
+    "/{video_id}/content",
+    operation_id="downloadVideo",
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The range that was asked for."},
+        304: {"description": "The file that the reader has is the present one."},
+        **problems(404, 409, 410, 416, 503),
+    },
+)
+@router.head("/{video_id}/content", include_in_schema=False)
+def download_video(
+    request: Request,
+    video_id: str,
+    resources: ResourcesDep,
+    videos: VideosDep,
+    variant: Annotated[Variant, Query(description="`thumbnail` is the first frame.")] = "video",
+) -> Response:
+    """Download the finished MP4, or a part of it."""
+    return content_response(request, resources.storage, videos.content(video_id, variant))
+
+
+@router.get("/{video_id}/content-url", operation_id="getContentUrl", responses=problems(404, 409, 410, 503))
+def get_content_url(
+    request: Request, video_id: str, resources: ResourcesDep, videos: VideosDep, variant: Variant = "video"
+) -> ContentUrl:
+    """Make a link to the content that anybody may follow until it expires."""
+    base = resources.settings.public_url or str(request.base_url)
+    return videos.content_url(video_id, variant, base_url=base)
+
+
+@router.get(
+    "/{video_id}/events",
+    operation_id="streamVideoEvents",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The reader has seen the final event: there is nothing more."},
+        **problems(404, 429, 503),
+    },
+)
+async def stream_video_events(
+    video_id: str,
+    resources: ResourcesDep,
+    videos: VideosDep,
+    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+) -> Response:
+    """Follow a video: a snapshot, then every change until the final one; `Last-Event-ID` replays what was missed."""
+    last_seq = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
+    video = await run_in_threadpool(videos.get, video_id)
+    if has_seen_the_end(video, last_seq):
+        return Response(status_code=204)
+    resources.feed.check_room()
+    stream = stream_events(videos, resources.feed, video_id, last_seq=last_seq)
+    return EventSourceResponse(stream, ping=PING_SECONDS, headers=HEADERS)

@@ -1,0 +1,194 @@
+"""What can be done with a video. Everything here blocks and runs in a thread."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from service.content import Content
+from service.errors import ContentExpired, FieldError, NotFound, NotReady, ValidationFailed, invalid_fields
+from service.forms import parse_fields
+from service.media.intake import probe_limits, store_input
+from service.media.validation import check_uploads
+from service.models.catalogue import default_model, model_names
+from service.multipart import FormLimits
+from service.videos.presentation import describe
+from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
+from workers.contract import AudioInput, ImageInput, VideoRequest
+from workers.errors import FileNotKnown, JobNotFound
+from workers.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.media.signature import Kind
+    from service.media.validation import Upload
+    from service.multipart import Form
+    from service.settings import ServiceSettings
+    from workers.job_store import JobStore
+    from workers.jobs import Job
+    from workers.storage import BlobStore
+
+Variant = Literal["video", "thumbnail"]
+
+IMAGE_FIELD = "input_reference"
+AUDIO_FIELD = "audio"
+
+
+def form_limits(settings: ServiceSettings) -> FormLimits:
+    """What the form of a new video may hold."""
+    return FormLimits(
+        max_file_bytes={IMAGE_FIELD: settings.max_image_bytes, AUDIO_FIELD: settings.max_audio_bytes},
+        max_parts=settings.max_parts,
+        max_field_bytes=settings.max_field_bytes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoService:
+    """Operations on one tenant's videos."""
+
+    store: JobStore
+    storage: BlobStore
+    settings: ServiceSettings
+    send_ticket: Callable[[], bool]
+    tenant: str
+
+    def create(self, form: Form) -> Video:
+        """Check a request completely, keep its inputs, and accept it: a returned video is never lost.
+
+        Raises: ValidationFailed, RefusedUpload, UnsupportedMedia; Transient errors of the queue side.
+        """
+        fields = parse_fields(CreateVideoFields, form.fields, file_fields=(IMAGE_FIELD, AUDIO_FIELD))
+        if fields.model not in (None, *model_names(self.settings)):
+            raise ValidationFailed("There is no model of this name: see /v1/models.", param="model")
+        image, audio = self._inputs(form, fields)
+        if fields.audio_start >= audio.duration_s:
+            raise ValidationFailed(f"The sound ends after {audio.duration_s:.2f} seconds.", param="audio_start")
+        width, height = (int(side) for side in fields.size.split("x"))
+        request = VideoRequest(
+            model=fields.model or default_model(self.settings),
+            image=image,
+            audio=audio,
+            width=width,
+            height=height,
+            seed=secrets.randbelow(MAX_SEED + 1) if fields.seed is None else fields.seed,
+            **fields.model_dump(
+                include={
+                    "prompt",
+                    "image_fit",
+                    "audio_start",
+                    "num_inference_steps",
+                    "guidance_text",
+                    "guidance_image",
+                    "guidance_audio",
+                    "interpolation_mode",
+                }
+            ),
+        )
+        job = self.store.create(request, tenant=self.tenant, metadata=fields.metadata)
+        self.send_ticket()  # best effort: the row is what counts, and idle workers look for it
+        return self._describe(job)
+
+    def get(self, video_id: str) -> Video:
+        """Read one video. Raises: JobNotFound."""
+        return self._describe(self.store.get(video_id, tenant=self.tenant))
+
+    def list(self, *, after: str | None, limit: int, order: str, status: JobStatus | None) -> VideoList:
+        """Read one page of videos. Raises: ValidationFailed when `after` is no video."""
+        try:
+            jobs = self.store.list(tenant=self.tenant, after=after, limit=limit + 1, order=order, status=status)
+        except JobNotFound as error:
+            raise ValidationFailed("There is no such video.", param="after") from error
+        page = [describe(job) for job in jobs[:limit]]
+        return VideoList(
+            data=page,
+            first_id=page[0].id if page else None,
+            last_id=page[-1].id if page else None,
+            has_more=len(jobs) > limit,
+        )
+
+    def cancel(self, video_id: str) -> Video:
+        """Ask a video to stop; a finished one stays as it is. Raises: JobNotFound."""
+        return self._describe(self.store.request_cancel(video_id, tenant=self.tenant))
+
+    def delete(self, video_id: str) -> None:
+        """Cancel a video and remove it from view. Raises: JobNotFound."""
+        self.store.delete(video_id, tenant=self.tenant)
+
+    def content(self, video_id: str, variant: Variant) -> Content:
+        """Find a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""
+        job = self.store.get(video_id, tenant=self.tenant)
+        if job.output is None:
+            raise NotReady(_why_not_ready(job))
+        if job.expires_at is not None and job.expires_at <= time.time():
+            raise ContentExpired
+        if variant == "video":
+            return Content(job.output.key, f'"{job.output.sha256}"', "video/mp4", f"{job.id}.mp4")
+        if job.output.thumbnail_key is None:
+            raise NotFound("This video has no thumbnail.")
+        suffix = job.output.thumbnail_key.rpartition(".")[2]
+        media_type = "image/png" if suffix == "png" else "image/jpeg"
+        etag = f'"{job.output.sha256}-thumbnail"'
+        return Content(job.output.thumbnail_key, etag, media_type, f"{job.id}.{suffix}")
+
+    def content_url(self, video_id: str, variant: Variant, *, base_url: str) -> ContentUrl:
+        """Make a link to a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""
+        content = self.content(video_id, variant)
+        expires_s = self.settings.link_seconds
+        url = self.storage.signed_url(content.key, expires_s=expires_s, filename=content.filename)
+        if url.startswith("/"):
+            url = base_url.rstrip("/") + url
+        return ContentUrl(url=url, expires_at=int(time.time()) + expires_s)
+
+    def _describe(self, job: Job) -> Video:
+        position = self.store.queue_position(job) if job.status is JobStatus.QUEUED else None
+        return describe(job, queue_position=position)
+
+    def _inputs(self, form: Form, fields: CreateVideoFields) -> tuple[ImageInput, AudioInput]:
+        """The picture and the sound, from files of the form or kept ones; nothing is stored unless both can be used."""
+        errors = []
+        for name, file_id, noun in (
+            (IMAGE_FIELD, fields.image_file_id, "image"),
+            (AUDIO_FIELD, fields.audio_file_id, "audio"),
+        ):
+            if (name in form.files) == (file_id is not None):
+                errors.append(FieldError(f"/{name}", f"Send exactly one of {name} (a file) and {noun}_file_id."))
+        if errors:
+            raise invalid_fields(errors)
+        kept_image = self._kept(fields.image_file_id, kind="image", param="image_file_id")
+        kept_audio = self._kept(fields.audio_file_id, kind="audio", param="audio_file_id")
+        sent: list[tuple[Upload, Kind | None]] = []
+        if kept_image is None:
+            sent.append((form.files[IMAGE_FIELD], "image"))
+        if kept_audio is None:
+            sent.append((form.files[AUDIO_FIELD], "audio"))
+        checked = check_uploads(sent, limits=probe_limits(self.settings)) if sent else []
+        inputs = [kept_image, kept_audio, *(store_input(self.storage, upload) for upload in checked)]
+        image = next(item for item in inputs if isinstance(item, ImageInput))
+        audio = next(item for item in inputs if isinstance(item, AudioInput))
+        return image, audio
+
+    def _kept(self, file_id: str | None, *, kind: Kind, param: str) -> ImageInput | AudioInput | None:
+        """A file that was sent before, as an input."""
+        if file_id is None:
+            return None
+        try:
+            file = self.store.get_file(file_id, tenant=self.tenant)
+        except FileNotKnown as error:
+            raise ValidationFailed("There is no such file.", param=param) from error
+        if "width" in file.media:
+            kept: ImageInput | AudioInput = ImageInput.model_validate(dict(file.media))
+        else:
+            kept = AudioInput.model_validate(dict(file.media))
+        if isinstance(kept, ImageInput) != (kind == "image"):
+            raise ValidationFailed(f"This file is not {'a picture' if kind == 'image' else 'a sound'}.", param=param)
+        return kept
+
+
+def _why_not_ready(job: Job) -> str:
+    if job.status.is_terminal:
+        return f"The video is {job.status.value}: it has no content."
+    return f"The video is {job.status.value}: ask again when it is completed."

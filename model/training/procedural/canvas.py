@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from model.training.procedural.dice import Colour
 
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 
 
 class Canvas:
@@ -41,7 +41,8 @@ class Canvas:
 
     def cover(self, distance: Field, *, softness: float = 0.0) -> Field:
         """How much of each pixel the shape covers, 0 to 1; `softness` widens the edge, in scene units."""
-        return np.clip(0.5 - distance / max(self.pixel, softness), 0.0, 1.0)
+        covered: Field = np.clip(0.5 - distance / max(self.pixel, softness), 0.0, 1.0)
+        return covered
 
     def wash(self, mask: Field | float, colour: Colour | Field) -> None:
         """Lay a flat colour over the picture, as opaque as the mask."""
@@ -67,7 +68,8 @@ class Canvas:
         """Paint a rounded, lit solid and return its mask.
 
         Args:
-            distance: of its outline.
+            distance: field of its outline.
+            colour: RGB.
             bevel: depth, in scene units, over which the surface turns from its rim to flat.
             gloss: strength of the highlight.
             texture: factor of the colour, around 1.
@@ -100,6 +102,7 @@ class Canvas:
         """Smooth 1/f noise of about unit spread, the same scene at any size.
 
         Args:
+            seed: same seed, same noise.
             cells: bumps of the lowest octave across the height.
             octaves: each twice as fine as the last; those finer than a pixel are skipped.
             persistence: amplitude of an octave relative to the one before.
@@ -168,20 +171,23 @@ class Pen:
 
     def disc(self, u: float, v: float, radius: float) -> Field:
         """Circle."""
-        return (np.hypot(self.u - u, self.v - v) - radius) * self.size
+        distance: Field = (np.hypot(self.u - u, self.v - v) - radius) * self.size
+        return distance
 
     def ellipse(self, u: float, v: float, width: float, height: float) -> Field:
         """Ellipse of half axes `width` and `height` (distance to first order)."""
         p, q = (self.u - u) / width, (self.v - v) / height
         length = np.hypot(p, q)
         slope = np.hypot(p / width, q / height)
-        return (length * (length - 1.0) / np.maximum(slope, 1e-6)) * self.size
+        distance: Field = (length * (length - 1.0) / np.maximum(slope, 1e-6)) * self.size
+        return distance
 
     def box(self, u: float, v: float, width: float, height: float, *, corner: float = 0.02) -> Field:
         """Rectangle of half sides `width` and `height` with rounded corners."""
         p, q = np.abs(self.u - u) - (width - corner), np.abs(self.v - v) - (height - corner)
         outside = np.hypot(np.maximum(p, 0.0), np.maximum(q, 0.0))
-        return (outside + np.minimum(np.maximum(p, q), 0.0) - corner) * self.size
+        distance: Field = (outside + np.minimum(np.maximum(p, q), 0.0) - corner) * self.size
+        return distance
 
     def rod(
         self, start: tuple[float, float], stop: tuple[float, float], radius: float, end_radius: float | None = None

@@ -48,7 +48,7 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("bark", "speech", (creatures.face,), ("talking", "person talking", "singing", "speaking", "man talking")),
     Subject("bark", "frog", (creatures.frog,), ("frog croaking", "frog", "croaking")),
     Subject("bark", "chicken", (creatures.bird,), ("chicken crowing", "chicken", "rooster", "crowing")),
-    Subject("bow", "violin", (instruments.violin,), ("playing violin fiddle", "playing violin", "violin", "fiddle"), False),
+    Subject("bow", "violin", (instruments.violin,), ("playing violin fiddle", "violin", "fiddle", "violinist"), False),
     Subject("bow", "cello", (instruments.violin,), ("playing cello", "cello", "cello music"), False),
     Subject("bow", "scrape", (tools.knife,), ("sharpening knife", "knife", "sharpening", "sawing"), False),
     Subject("shot", "single", (tools.gun,), ("cap gun shooting", "gun", "shooting", "gun shot"), False),
@@ -58,7 +58,7 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("flow", "water", (instruments.water,), ("water", "waves", "sea waves", "river", "rain")),
     Subject("flow", "flush", (instruments.bowl,), ("toilet flushing", "toilet", "flushing", "pouring water")),
     Subject("wind", "gust", (instruments.tree, instruments.flag), ("wind", "windy", "tree in wind", "flag", "storm")),
-    Subject("beat", "kit", (instruments.speaker, creatures.figure), ("music", "dancing", "beat", "techno music", "dance")),
+    Subject("beat", "kit", (instruments.speaker, creatures.figure), ("music", "dancing", "beat", "techno", "dance")),
     Subject("boom", "blast", (tools.bomb,), ("explosion", "thunder", "exploding", "bomb", "blast")),
     Subject("engine", "motor", (tools.car, tools.rocket), ("engine", "car", "motor", "car engine", "rocket")),
 )  # fmt: skip

@@ -56,7 +56,8 @@ class ProceduralClip:
     def latents(self) -> npt.NDArray[np.float32]:
         """Latent flow of every frame relative to the first: float32 `[4, 48, 10, 16]`."""
         moved = self.curves - self.curves[:, :1]
-        return np.einsum("kt,kchw->cthw", moved, self.bases.astype(np.float32))
+        flow: npt.NDArray[np.float32] = np.einsum("kt,kchw->cthw", moved, self.bases.astype(np.float32))
+        return flow
 
     def motion_score(self) -> npt.NDArray[np.float32]:
         """How much moves in each frame: `[48]`, mean |d dx| + |d dy| since the frame before, the first 0.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.training.procedural.canvas import Pen, union, without
+from model.training.procedural.dice import shade
 from model.training.procedural.drawn import Drawn
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def face(pen: Pen, dice: Dice) -> Drawn:
     long_hair = dice.chance(0.4)
     back = pen.ellipse(0.0, 0.06 if long_hair else -0.1, 0.4, 0.52 if long_hair else 0.36)
     back_mask = canvas.solid(back, hair, bevel=0.2 * pen.size, texture=fur(pen, dice))
-    canvas.solid(pen.box(0.0, 0.48, 0.12, 0.12, corner=0.04), tuple(0.82 * c for c in skin), bevel=0.1 * pen.size)  # type: ignore[arg-type]
+    canvas.solid(pen.box(0.0, 0.48, 0.12, 0.12, corner=0.04), shade(skin, 0.82), bevel=0.1 * pen.size)
     skull = union(pen.ellipse(0.0, -0.02, 0.33, 0.38), pen.ellipse(0.0, 0.2, 0.26, 0.24), blend=0.08 * pen.size)
     head = union(skull, pen.ellipse(-0.34, 0.03, 0.05, 0.09), pen.ellipse(0.34, 0.03, 0.05, 0.09))
     canvas.shadow(canvas.cover(skull), reach=0.05 * pen.size, strength=0.35)
@@ -84,9 +85,7 @@ def face(pen: Pen, dice: Dice) -> Drawn:
         canvas.wash(canvas.cover(pen.rod((u - 0.07, -0.13), (u + 0.07, -0.14), 0.014)), hair)
     canvas.solid(pen.rod((0.0, 0.0), (0.0, 0.1), 0.02, 0.035), skin, bevel=0.03 * pen.size, gloss=0.1)
     mouth = pen.ellipse(0.0, 0.24, 0.1, dice.between(0.018, 0.045))
-    canvas.solid(
-        mouth - 0.02 * pen.size, tuple(0.75 * c + 0.1 * (i == 0) for i, c in enumerate(skin)), bevel=0.03 * pen.size
-    )  # type: ignore[arg-type]
+    canvas.solid(mouth - 0.02 * pen.size, (0.75 * skin[0] + 0.1, 0.72 * skin[1], 0.72 * skin[2]), bevel=0.03 * pen.size)
     mouth_mask = canvas.solid(mouth, DARK_MOUTH, bevel=0.02)
     fringe = without(pen.ellipse(0.0, -0.16, 0.36, 0.3), pen.ellipse(0.08, 0.1, 0.36, 0.36))
     canvas.solid(fringe, hair, bevel=0.08 * pen.size, gloss=0.1, texture=fur(pen, dice))

@@ -17,6 +17,11 @@ Colour = tuple[float, float, float]
 _RESERVED = (0.62, 0.78)  # the part of each reserved range that only held-out clips draw from
 
 
+def shade(colour: Colour, factor: float) -> Colour:
+    """A darker or lighter tone of a colour."""
+    return colour[0] * factor, colour[1] * factor, colour[2] * factor
+
+
 class Dice:
     """One stream of draws.
 

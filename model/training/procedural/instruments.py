@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.training.procedural.canvas import Pen, union, without
+from model.training.procedural.dice import shade
 from model.training.procedural.drawn import Drawn
 from model.training.procedural.tools import BLACK, WOOD, wood, worn
 
@@ -30,7 +31,7 @@ def violin(pen: Pen, dice: Dice) -> Drawn:
     )
     neck = union(pen.box(0.0, -0.32, 0.024, 0.2), pen.disc(0.0, -0.52, 0.035))
     canvas.shadow(canvas.cover(union(body, neck)), reach=0.05 * pen.size, strength=0.45)
-    canvas.solid(body - 0.012 * pen.size, tuple(0.45 * c for c in varnish), bevel=0.02 * pen.size)  # type: ignore[arg-type]
+    canvas.solid(body - 0.012 * pen.size, shade(varnish, 0.45), bevel=0.02 * pen.size)
     canvas.solid(body, varnish, bevel=0.07 * pen.size, gloss=0.3, texture=wood(pen, dice, angle=1.57))
     canvas.solid(neck, (0.3, 0.16, 0.1), bevel=0.02 * pen.size)
     canvas.solid(pen.polygon([(-0.02, -0.5), (0.02, -0.5), (0.03, 0.06), (-0.03, 0.06)]), BLACK, bevel=0.01)
@@ -93,7 +94,7 @@ def horn(pen: Pen, dice: Dice) -> Drawn:
     canvas.shadow(canvas.cover(outline), reach=0.05 * pen.size, strength=0.4)
     for part, bevel in ((tube, 0.02), (slide, 0.03), (mouthpiece, 0.03), (bell, 0.1)):
         canvas.solid(part, brass, bevel=bevel * pen.size, gloss=0.8, texture=worn(pen, dice, amount=0.05))
-    canvas.wash(canvas.cover(pen.ellipse(0.5, -0.06, 0.025, 0.17)), tuple(0.35 * c for c in brass))  # type: ignore[arg-type]
+    canvas.wash(canvas.cover(pen.ellipse(0.5, -0.06, 0.025, 0.17)), shade(brass, 0.35))
     return Drawn(
         canvas.cover(outline),
         pen.size,

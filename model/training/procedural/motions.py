@@ -1,7 +1,8 @@
 """Laws of motion: how a drawn object follows the score of its sound.
 
 A law gives a few fields over the picture and a curve over the frames for each. Fields are `[4, H, W]`: motion right and
-down in scene units, log gain, glow. What the picture, the sound and the words cannot tell is never random: no law draws.
+down in scene units, log gain, glow. What
+the picture, the sound and the words cannot tell is never random: no law draws.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def move(kind: str, canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
 
 
 def strike(score: Score) -> Field:
-    """Height above contact, 0 to 1: lifted between hits, falls ever faster over the last 130 ms, contact at the onset."""
+    """Height above contact, 0 to 1: lifted between hits, falling over the last 130 ms, contact at the onset."""
     pose = np.zeros(NUM_FRAMES, np.float32)
     previous = -16
     for contact, strength in zip(score.contact_frames, score.strengths, strict=True):
@@ -137,6 +138,9 @@ def _impact(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     centre, half = _extent(canvas, swing)
     contact = drawn.points.get("contact", (centre[0], centre[1] + half[1]))
     hit = pulse(score, 0.07)
+    if "struck" in drawn.parts:
+        # The struck thing lies under the sheet of what strikes it, and must not be lifted with it.
+        sheet = sheet * (1.0 - 0.85 * drawn.parts["struck"] * (1.0 - swing))
     if "pivot" in drawn.points:
         lift = _turn(canvas, sheet, drawn.points["pivot"])  # positive turns raise what lies left of the pivot
     else:
@@ -269,7 +273,7 @@ def _wind(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
 def _beat(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     centre, half = _extent(canvas, drawn.mask)
     right, down = _grow(canvas, _sheet(canvas, drawn.mask), drawn.points.get("centre", centre))
-    size = reach("beat", drawn) / max(max(half), 0.05)
+    size = reach("beat", drawn) / max(*half, 0.05)
     return [_field(canvas, size * right, size * down)], [pulse(score, 0.1)]
 
 

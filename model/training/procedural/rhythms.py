@@ -51,7 +51,8 @@ def seconds() -> Field:
 
 def at_frames(curve: Field) -> Field:
     """A curve of samples, read at the video frames."""
-    return curve[np.round(np.arange(NUM_FRAMES) * SAMPLE_RATE_HZ / FPS).astype(int)]
+    read: Field = curve[np.round(np.arange(NUM_FRAMES) * SAMPLE_RATE_HZ / FPS).astype(int)]
+    return read
 
 
 def play_hits(dice: Dice, *, shortest_s: float = 0.16) -> Score:
@@ -71,8 +72,8 @@ def play_hits(dice: Dice, *, shortest_s: float = 0.16) -> Score:
         times = start + period * np.arange(dice.integer(2, 4))
         if dice.chance(0.6):
             times = np.concatenate((times, times + dice.between(0.3, 0.6) + times[-1] - times[0]))
-    times = _separated(times, shortest_s)
-    return Score(times, _strengths(dice, len(times)), (0.1,) * len(times))
+    kept = _separated(times, shortest_s)
+    return Score(kept, _strengths(dice, len(kept)), (0.1,) * len(kept))
 
 
 def play_calls(dice: Dice, *, length_s: tuple[float, float], gap_s: tuple[float, float]) -> Score:

@@ -60,4 +60,5 @@ def _compress(sound: Field, dice: Dice) -> Field:
     driven = np.tanh(sound / peak * dice.between(0.8, 2.5))
     stretches = driven.reshape(-1, 320)
     step = np.abs(stretches).max(axis=1, keepdims=True) / dice.integer(12, 60) + 1e-6
-    return (np.round(stretches / step) * step).reshape(-1).astype(np.float32)
+    decoded: Field = (np.round(stretches / step) * step).reshape(-1).astype(np.float32)
+    return decoded

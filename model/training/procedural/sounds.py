@@ -153,7 +153,8 @@ def chord(dice: Dice) -> Field:
         for overtone in range(1, 5):
             total += np.sin(2 * np.pi * root * ratio * overtone * time + dice.between(0, 6.3)) / overtone**1.5
     total *= 1 + 0.2 * np.sin(2 * np.pi * dice.between(0.3, 3) * time)
-    return total / np.abs(total).max()
+    level: Field = total / np.abs(total).max()
+    return level
 
 
 # Per call: pitch (Hz), share of noise, formant scale, pitch bend (octaves up to the middle), rasp (Hz, 0 none).
@@ -271,7 +272,8 @@ def _gusts(score: Score, dice: Dice) -> Field:
     centre = dice.octaves(350, 1400)
     whistle = formants(white(dice, NUM_SAMPLES), [(centre, centre * dice.between(0.1, 0.5), 1.0)], floor=0.02)
     low, whistle = low / low.std(), whistle / whistle.std()
-    return (low * loudness**1.2 + dice.between(0.1, 0.8) * whistle * loudness**2.2).astype(np.float32)
+    mixed: Field = (low * loudness**1.2 + dice.between(0.1, 0.8) * whistle * loudness**2.2).astype(np.float32)
+    return mixed
 
 
 def _motor(score: Score, dice: Dice) -> Field:

@@ -8,11 +8,14 @@ Files are not this module's business: `model.media` reads and writes them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class VideoClip:
 class MotionCurve:
     """How much the picture should move in each video frame, as heard from the sound.
 
-    `values` has one score per frame (48), nominally in [0, 1]; `peaks` and `valleys` are frame indices (paper, Appendix B).
+    `values` has one score per frame (48), nominally in [0, 1]; `peaks` and `valleys` are frame indices.
+    Source: KeyVID, Appendix B.
     """
 
     values: tuple[float, ...]

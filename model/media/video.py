@@ -65,7 +65,7 @@ def write_video(
         with _encoder(command, path) as pipe:
             written = 0
             for chunk in _chain(first, frames):
-                pipe.write(chunk.contiguous().numpy().tobytes())
+                pipe.write(chunk.cpu().contiguous().numpy().tobytes())
                 written += len(chunk)
                 if on_frames is not None:
                     on_frames(written)

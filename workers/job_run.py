@@ -1,0 +1,248 @@
+"""One job as its supervisor sees it: keep the lease, pass on progress, and end it in exactly one way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from workers.errors import LeaseLost, StoreUnavailable
+from workers.jobs import Failure, Job, Lease
+from workers.runner_handle import RunnerDied
+from workers.runner_messages import Checkpointed, Done, Failed, Remedy, RunJob, Step, StopJob, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from workers.job_store import JobStore
+    from workers.runner_handle import RunnerHandle
+    from workers.runner_messages import Report
+    from workers.settings import Settings
+
+T = TypeVar("T")
+
+logger = structlog.get_logger(__name__)
+
+PROGRESS_PERIOD_S = 0.5  # callers see steps at most twice a second
+TICK_S = 0.1
+
+CRASHED = Failure("worker_crashed", "The worker stopped while it made the video.")
+POISON = Failure("poison_input", "The video could not be made: each attempt ended the worker that tried.")
+STALLED = Failure("stage_timeout", "The worker made no progress for too long.")
+
+
+class StopReason(StrEnum):
+    """Why a running job is being stopped."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    LEASE_LOST = "lease_lost"
+    STALL = "stall"
+
+
+class RunnerNeeds(StrEnum):
+    """What the runner needs after the job."""
+
+    NOTHING = "nothing"
+    RESTART = "restart"
+
+
+@dataclass(slots=True)
+class JobRun:
+    """One attempt of one job on one runner.
+
+    engine: what the runner has loaded, for the record.
+    tick: called a few times a second, for the supervisor's own duties.
+    is_draining: whether the worker is about to end.
+    """
+
+    job: Job
+    lease: Lease
+    runner: RunnerHandle
+    engine: Mapping[str, Any]
+    store: JobStore
+    settings: Settings
+    tick: Callable[[], None]
+    is_draining: Callable[[], bool]
+    _stop: StopReason | None = None
+    _stop_deadline: float = 0.0
+    _renewed_at: float = field(default_factory=time.monotonic)
+    _polled_at: float = 0.0
+    _heard_at: float = field(default_factory=time.monotonic)
+    _reported_at: float = 0.0
+    _waiting: Step | None = None
+    _last: Step | None = None
+
+    def run(self) -> RunnerNeeds:
+        """Run the job to its end, of whatever kind; says what the runner needs then."""
+        try:
+            checkpoint = self._persist(lambda: self.store.checkpoint(self.job.id))
+            self.runner.send(RunJob(self.job.id, self.lease.fence, self.job.request, checkpoint))
+            while True:
+                self.tick()
+                report = self.runner.receive(timeout_s=TICK_S)
+                self._look_after_lease()
+                if report is not None:
+                    self._heard_at = time.monotonic()
+                    needs = self._handle(report)
+                    if needs is not None:
+                        return needs
+                self._flush_progress()
+                self._watch_for_stop()
+                if self._stop is not None and time.monotonic() > self._stop_deadline:
+                    logger.warning("runner_ignored_stop", reason=self._stop)
+                    return self._end_by_force()
+        except RunnerDied:
+            logger.warning("runner_died", pid=self.runner.pid)
+            self.runner.kill()
+            self._end_broken(CRASHED)
+            return RunnerNeeds.RESTART
+
+    def _handle(self, report: Report) -> RunnerNeeds | None:
+        """Act on a report; None while the job goes on."""
+        match report:
+            case Step():
+                self._note_step(report)
+                return None
+            case Checkpointed():
+                self._write(
+                    lambda: self.store.save_checkpoint(
+                        self.lease,
+                        stage=report.stage,
+                        key=report.key,
+                        sha256=report.sha256,
+                        keyframes=report.keyframes,
+                        engine_digest=report.engine_digest,
+                    )
+                )
+                return None
+            case Done():
+                self._complete(report)
+                return RunnerNeeds.NOTHING
+            case Stopped():
+                self._end_stopped()
+                return RunnerNeeds.NOTHING
+            case Failed():
+                self._end_failed(report)
+                return RunnerNeeds.RESTART if report.remedy is Remedy.RESTART else RunnerNeeds.NOTHING
+            case _:
+                return None
+
+    def _note_step(self, step: Step) -> None:
+        is_new_stage = self._last is None or step.stage is not self._last.stage
+        self._last = self._waiting = step
+        if is_new_stage:
+            self._reported_at = 0.0  # a new stage is told at once
+
+    def _flush_progress(self) -> None:
+        if self._waiting is None or self._stop is not None:
+            return
+        now = time.monotonic()
+        if now - self._reported_at < PROGRESS_PERIOD_S:
+            return
+        step, self._waiting, self._reported_at = self._waiting, None, now
+        self._write(
+            lambda: self.store.report(
+                self.lease, stage=step.stage, step=step.step, total=step.total, progress=step.progress
+            )
+        )
+
+    def _look_after_lease(self) -> None:
+        """Renew the lease in time, and look for a cancel more often than that."""
+        now = time.monotonic()
+        try:
+            if now - self._renewed_at >= self.settings.lease_renew_seconds:
+                is_cancel_requested = self.store.renew(self.lease, lease_s=self.settings.lease_seconds)
+                self._renewed_at = now
+            elif now - self._polled_at >= self.settings.cancel_poll_seconds:
+                is_cancel_requested = self.store.is_cancel_requested(self.lease)
+                self._polled_at = now
+            else:
+                return
+        except LeaseLost:
+            self._request_stop(StopReason.LEASE_LOST)
+        except StoreUnavailable:
+            # Until the lease ends nobody else takes the job: the database may come back in the meantime.
+            logger.warning("store_unavailable", lease_age_s=round(now - self._renewed_at, 1))
+            if now - self._renewed_at >= self.settings.lease_seconds:
+                self._request_stop(StopReason.LEASE_LOST)
+        else:
+            if is_cancel_requested:
+                self._request_stop(StopReason.CANCEL)
+
+    def _watch_for_stop(self) -> None:
+        if self.is_draining():
+            self._request_stop(StopReason.DRAIN)
+        if time.monotonic() - self._heard_at > self.settings.stall_seconds:
+            self._request_stop(StopReason.STALL)
+
+    def _request_stop(self, reason: StopReason) -> None:
+        """Ask the runner to stop, once; a lost lease overrides every other reason."""
+        if self._stop is None:
+            logger.info("job_stopping", reason=reason)
+            self._stop_deadline = time.monotonic() + self.settings.cancel_grace_seconds
+            self._stop = reason
+            self.runner.send(StopJob(self.job.id, self.lease.fence))
+        elif reason is StopReason.LEASE_LOST:
+            self._stop = reason
+
+    def _complete(self, done: Done) -> None:
+        self._persist(lambda: self.store.complete(self.lease, done.output, usage=done.usage, engine=self.engine))
+
+    def _end_stopped(self) -> None:
+        if self._stop is StopReason.CANCEL:
+            self._persist(lambda: self.store.cancelled(self.lease))
+        elif self._stop is StopReason.DRAIN:
+            self._persist(lambda: self.store.release(self.lease, refund=True))
+        elif self._stop is StopReason.STALL:
+            self._end_broken(STALLED)
+
+    def _end_by_force(self) -> RunnerNeeds:
+        self.runner.kill()
+        self._end_stopped()
+        return RunnerNeeds.RESTART
+
+    def _end_failed(self, report: Failed) -> None:
+        logger.warning("attempt_failed", code=report.failure.code, remedy=report.remedy)
+        if report.remedy is Remedy.NONE:
+            self._persist(lambda: self.store.fail(self.lease, report.failure))
+        else:
+            self._end_broken(report.failure)
+
+    def _end_broken(self, failure: Failure) -> None:
+        """End an attempt that broke; the last one of a job that always crashes is the job's own fault."""
+        if self._stop is StopReason.DRAIN:
+            self._persist(lambda: self.store.release(self.lease, refund=True))
+            return
+        is_last = self.job.attempt >= self.job.max_attempts
+        shown = POISON if is_last and failure is CRASHED else failure
+        waits = self.settings.retry_backoff_seconds
+        delay_s = waits[min(self.job.attempt, len(waits)) - 1]
+        self._persist(lambda: self.store.retry(self.lease, shown, delay_s=delay_s))
+
+    def _write(self, call: Callable[[], None]) -> None:
+        """Write something that a later write makes good: an outage is no reason to stop."""
+        try:
+            call()
+        except LeaseLost:
+            self._request_stop(StopReason.LEASE_LOST)
+        except StoreUnavailable:
+            logger.warning("store_unavailable")
+
+    def _persist(self, call: Callable[[], T]) -> T | None:
+        """Write something that must not be lost: try for as long as the lease may be ours."""
+        while True:
+            try:
+                return call()
+            except LeaseLost:
+                logger.warning("lease_lost", fence=self.lease.fence)
+                return None
+            except StoreUnavailable:
+                if time.monotonic() - self._renewed_at > self.settings.lease_seconds:
+                    logger.warning("lease_expired_unheard", fence=self.lease.fence)
+                    return None
+                self.tick()
+                time.sleep(TICK_S)

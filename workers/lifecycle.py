@@ -1,0 +1,92 @@
+"""A worker process from start to end: Celery's signals, and the parent whose death it does not outlive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from celery.signals import setup_logging, worker_shutdown, worker_shutting_down
+
+from workers.broker import make_app
+from workers.database import Database, upgrade
+from workers.job_store import JobStore
+from workers.logs import configure_logs
+from workers.roster import Roster
+from workers.supervisor import Supervisor
+from workers.tasks import register_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.settings import Settings
+
+PARENT_VARIABLE = "KEYVID_PARENT_PID"
+PARENT_PERIOD_S = 0.5
+CELERY_ARGUMENTS = (
+    "worker",
+    "--pool=threads",
+    "--concurrency=1",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+    "--loglevel=WARNING",
+)
+
+
+def run_worker(settings: Settings) -> None:
+    """Be a worker until SIGTERM: then give the running job back, end the runner, and return.
+
+    Raises: StoreUnavailable when there is no database to begin with.
+    """
+    configure_logs(settings, process="worker")
+    upgrade(settings.database_url)
+    database = Database(settings.database_url)
+    store = JobStore(database, max_attempts=settings.max_attempts, retention_s=settings.retention_seconds)
+    supervisor = Supervisor(settings, store, Roster(database))
+    app = make_app(settings)
+    register_tasks(app, supervisor)
+    _connect_signals(settings, supervisor)
+    supervisor.start()  # not only once the broker answers: jobs are found without it
+    try:
+        app.worker_main([*CELERY_ARGUMENTS, f"--hostname={supervisor.id}"])
+    finally:
+        supervisor.drain()
+        supervisor.join()
+        database.close()
+
+
+def end_with_parent(environment: Mapping[str, str]) -> None:
+    """Send this process a SIGTERM when the process named in KEYVID_PARENT_PID is no longer its parent.
+
+    Does nothing where the variable is absent.
+    """
+    parent = environment.get(PARENT_VARIABLE, "")
+    if not parent.isdigit():
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(PARENT_PERIOD_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _connect_signals(settings: Settings, supervisor: Supervisor) -> None:
+    """Hang the worker's life on Celery's; it keeps only weak references unless told otherwise."""
+
+    def keep_our_logs(**_: object) -> None:
+        configure_logs(settings, process="worker")
+
+    def drain(**_: object) -> None:
+        supervisor.drain()
+
+    def wait(**_: object) -> None:
+        supervisor.join()
+
+    setup_logging.connect(keep_our_logs, weak=False)
+    worker_shutting_down.connect(drain, weak=False)
+    worker_shutdown.connect(wait, weak=False)

@@ -1,0 +1,165 @@
+"""The loop that makes good what died half-way: leases that ended, tickets that were lost, blobs left behind.
+
+Any number of reconcilers may run; the one that has the duty in the database does the work.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import time
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import structlog
+
+from workers.broker import open_broker
+from workers.database import Database, upgrade
+from workers.errors import Transient
+from workers.roster import Roster
+from workers.storage import open_storage
+from workers.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
+
+    from workers.broker import Broker
+    from workers.settings import Settings
+    from workers.storage import BlobStat, BlobStore
+
+logger = structlog.get_logger(__name__)
+
+DUTY = "reconcile"
+DUTY_PERIODS = 5  # how many missed rounds until another reconciler takes over
+TICKET_PERIOD_S = 10.0  # tickets for waiting rows are sent again this often
+SWEEP_PERIOD_S = 600.0
+PURGE_BATCH = 50
+SILENT_WORKER_S = 3600.0
+
+
+@runtime_checkable
+class KeepsDrafts(Protocol):
+    """Storage that writers may leave unfinished files in."""
+
+    def sweep_drafts(self, *, before: float) -> int:
+        """Remove what was left before a time in unix seconds."""
+        ...
+
+
+class Reconciler:
+    """Repairs jobs and clears blobs, a round at a time."""
+
+    def __init__(self, settings: Settings, upkeep: Upkeep, roster: Roster, storage: BlobStore, broker: Broker) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._settings = settings
+        self._upkeep = upkeep
+        self._roster = roster
+        self._storage = storage
+        self._broker = broker
+        self._ticket_at = 0.0
+        self._swept_at = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Reconcile until told to stop; an outage only delays."""
+        while not stop.wait(self._settings.reconcile_seconds):
+            try:
+                self.reconcile()
+            except Transient as error:
+                logger.warning("reconcile_delayed", reason=type(error).__name__)
+
+    def reconcile(self) -> bool:
+        """Do one round; False when another reconciler has the duty.
+
+        Raises: StoreUnavailable, StorageUnavailable.
+        """
+        if not self._roster.lead(DUTY, self.id, for_s=DUTY_PERIODS * self._settings.reconcile_seconds):
+            return False
+        ended = self._upkeep.end_expired_leases()
+        for job_id in ended:
+            logger.warning("lease_expired", job_id=job_id)
+        now = time.monotonic()
+        is_ticket_due = bool(ended) or now - self._ticket_at >= TICKET_PERIOD_S
+        if is_ticket_due and self._upkeep.has_waiting_jobs():
+            self._broker.send_ticket()
+            self._ticket_at = now
+        self.purge()
+        if now - self._swept_at >= SWEEP_PERIOD_S or self._swept_at == 0.0:
+            self._swept_at = now
+            self.sweep()
+        return True
+
+    def purge(self) -> None:
+        """Remove the blobs of jobs that were deleted or have expired, and inputs that only they named."""
+        for job in self._upkeep.purgeable_jobs(limit=PURGE_BATCH):
+            for folder in ("outputs", "checkpoints"):
+                for blob in list(self._storage.list_prefix(f"{folder}/{job.id}/")):
+                    self._storage.delete(blob.key)
+            self._upkeep.note_purged(job)
+            for key in job.input_keys:
+                self._drop_input(key)
+            logger.info("job_purged", job_id=job.id, deleted=job.is_deleted)
+
+    def sweep(self) -> None:
+        """Remove old blobs that no row names, unfinished files, and workers that were not heard of for long."""
+        before = time.time() - self._settings.orphan_seconds
+        for blob in list(self._storage.list_prefix("inputs/")):
+            if blob.modified_at < before and not self._upkeep.is_input_needed(blob.key):
+                self._storage.delete(blob.key)
+        for folder in ("outputs", "checkpoints"):
+            for blob in list(self._storage.list_prefix(f"{folder}/")):
+                job_id = blob.key.split("/")[1]
+                if blob.modified_at < before and not self._upkeep.is_output_needed(job_id):
+                    self._storage.delete(blob.key)
+        if isinstance(self._storage, KeepsDrafts):
+            self._storage.sweep_drafts(before=before)
+        sweep_folder(self._settings.temp_dir, before=before)
+        self._roster.forget_silent(after_s=SILENT_WORKER_S)
+
+    def _drop_input(self, key: str) -> None:
+        """Remove an input that nobody names, unless it is so young that a request may be about to name it."""
+        blob = self._stat(key)
+        is_old = blob is not None and blob.modified_at < time.time() - self._settings.orphan_seconds
+        if is_old and not self._upkeep.is_input_needed(key):
+            self._storage.delete(key)
+
+    def _stat(self, key: str) -> BlobStat | None:
+        return next((blob for blob in self._storage.list_prefix(key) if blob.key == key), None)
+
+
+def sweep_folder(folder: Path, *, before: float) -> None:
+    """Remove entries of a folder that were last changed before a time in unix seconds."""
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        try:
+            if entry.stat().st_mtime >= before:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        except FileNotFoundError:  # its owner has just removed it
+            continue
+
+
+def run_reconciler(settings: Settings, stop: threading.Event) -> None:
+    """Be a reconciler until told to stop.
+
+    Raises: StoreUnavailable when there is no database to begin with.
+    """
+    upgrade(settings.database_url)
+    database = Database(settings.database_url)
+    reconciler = Reconciler(
+        settings,
+        Upkeep(database, retention_s=settings.retention_seconds),
+        Roster(database),
+        open_storage(settings),
+        open_broker(settings),
+    )
+    logger.info("reconciler_started", id=reconciler.id)
+    try:
+        reconciler.run(stop)
+    finally:
+        database.close()

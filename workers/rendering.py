@@ -1,0 +1,178 @@
+"""One job inside the runner: blobs to files, files to the engine, and the engine's MP4 checked and stored."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import av
+import structlog
+
+from workers.contract import FPS, NUM_FRAMES
+from workers.engine import EngineHooks, EngineJob
+from workers.errors import BlobNotFound
+from workers.jobs import JobStage, Output
+from workers.runner_messages import Checkpointed, Done, RunJob, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.engine import Engine
+    from workers.jobs import Keyframes
+    from workers.runner_messages import Report
+    from workers.storage import BlobStore
+
+logger = structlog.get_logger(__name__)
+
+# Percent of a job at the beginning and the end of each stage, about as their times are.
+PROGRESS = {
+    JobStage.LOCALIZATION: (0, 3),
+    JobStage.KEYFRAMES: (3, 30),
+    JobStage.INTERPOLATION: (30, 90),
+    JobStage.MUX: (90, 99),
+}
+STEP_PERIOD_S = 0.1  # reports of steps are at least this far apart
+THUMBNAIL_SUFFIX = "jpg"
+
+
+class Cancelled(BaseException):
+    """The job was asked to stop."""
+
+
+class BrokenOutput(Exception):  # noqa: N818 - as the other errors of this package
+    """The finished file is not the video that was asked for."""
+
+
+@dataclass(slots=True)
+class StepReports:
+    """Passes on the steps, not more often than anybody reads them; a stage's first and last step always."""
+
+    send: Callable[[Report], None]
+    sent_at: float = 0.0
+
+    def step(self, stage: JobStage, step: int, total: int) -> None:
+        """Report that `step` of `total` steps of `stage` are done."""
+        now = time.monotonic()
+        if 0 < step < total and now - self.sent_at < STEP_PERIOD_S:
+            return
+        self.sent_at = now
+        begin, end = PROGRESS[stage]
+        self.send(Step(stage, step, total, begin + (end - begin) * step // max(total, 1)))
+
+
+def render(
+    job: RunJob,
+    engine: Engine,
+    storage: BlobStore,
+    *,
+    temp_dir: Path,
+    send: Callable[[Report], None],
+    check: Callable[[], None],
+) -> Done:
+    """Make the video of a job and store it under the job's fence.
+
+    Args:
+        job: what to make.
+        engine: what makes it.
+        storage: where inputs come from and outputs go.
+        temp_dir: folder for files that live as long as this call.
+        send: told of steps and checkpoints.
+        check: raises Cancelled once the job should stop.
+    Raises: Cancelled, BrokenOutput, BlobNotFound, StorageUnavailable; whatever the engine raises.
+    """
+    started = time.monotonic()
+    temp_dir.mkdir(parents=True, exist_ok=True)
+    reports = StepReports(send)
+
+    def on_step(stage: JobStage, step: int, total: int) -> None:
+        check()
+        reports.step(stage, step, total)
+
+    def on_state(stage: JobStage, state: bytes, keyframes: Keyframes) -> None:
+        check()
+        key = f"checkpoints/{job.job_id}/{job.fence}/{stage}.safetensors"
+        storage.put_bytes(key, state, content_type="application/octet-stream")
+        send(Checkpointed(stage, key, hashlib.sha256(state).hexdigest(), keyframes, engine.digest))
+
+    with TemporaryDirectory(prefix="job-", dir=temp_dir) as folder:
+        work = EngineJob(
+            request=job.request,
+            image=Path(folder, "image.png"),
+            audio=Path(folder, "audio.wav"),
+            output=Path(folder, "video.mp4"),
+            state=_saved_state(job, engine, storage),
+        )
+        storage.get_to_file(job.request.image.key, work.image)
+        storage.get_to_file(job.request.audio.key, work.audio)
+        engine.generate(work, EngineHooks(on_step, on_state, check))
+        check()
+        output = _publish(work.output, job, storage)
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return Done(output, {"gpu_s": round(time.monotonic() - started, 3), "peak_memory_bytes": peak_bytes})
+
+
+def _saved_state(job: RunJob, engine: Engine, storage: BlobStore) -> bytes | None:
+    """Bytes of the newest checkpoint, unless they are gone, damaged, or of another engine."""
+    if job.checkpoint is None or job.checkpoint["engine_digest"] != engine.digest:
+        return None
+    try:
+        state = storage.get_bytes(job.checkpoint["key"])
+    except BlobNotFound:
+        return None
+    if hashlib.sha256(state).hexdigest() != job.checkpoint["sha256"]:
+        logger.warning("checkpoint_damaged", stage=job.checkpoint["stage"])
+        return None
+    return state
+
+
+def _publish(path: Path, job: RunJob, storage: BlobStore) -> Output:
+    """Check the file itself, then store it with its first frame beside it."""
+    thumbnail = path.with_suffix(f".{THUMBNAIL_SUFFIX}")
+    width, height = _check_video(path, thumbnail)
+    if (width, height) != (job.request.width, job.request.height):
+        raise BrokenOutput(f"the video is {width}x{height}")
+    folder = f"outputs/{job.job_id}/{job.fence}"
+    key, thumbnail_key = f"{folder}/video.mp4", f"{folder}/thumbnail.{THUMBNAIL_SUFFIX}"
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    size = path.stat().st_size
+    stored = storage.put_file(key, path, content_type="video/mp4")
+    if stored.size != size:
+        raise BrokenOutput(f"{stored.size} of {size} bytes were stored")
+    storage.put_file(thumbnail_key, thumbnail, content_type="image/jpeg")
+    return Output(
+        key=key,
+        sha256=sha256,
+        bytes=size,
+        frames=NUM_FRAMES,
+        fps=FPS,
+        width=width,
+        height=height,
+        duration_s=NUM_FRAMES / FPS,
+        thumbnail_key=thumbnail_key,
+    )
+
+
+def _check_video(path: Path, thumbnail: Path) -> tuple[int, int]:
+    """Decode every frame, save the first one, and return width and height. Raises: BrokenOutput."""
+    try:
+        with path.open("rb") as file, av.open(file, mode="r", format="mp4") as container:
+            video, audio = container.streams.video[0], container.streams.audio
+            if video.codec_context.name != "h264" or not audio or audio[0].codec_context.name != "aac":
+                raise BrokenOutput("the streams are not H.264 and AAC")
+            frames = 0
+            for frame in container.decode(video):
+                if frames == 0:
+                    frame.to_image().save(thumbnail, quality=88)  # type: ignore[no-untyped-call]  # PyAV
+                frames += 1
+            size = video.codec_context.width, video.codec_context.height
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise BrokenOutput("the video cannot be read") from error
+    if frames != NUM_FRAMES:
+        raise BrokenOutput(f"the video has {frames} frames instead of {NUM_FRAMES}")
+    return size

@@ -1,0 +1,177 @@
+"""The model as a runner's engine: the only module that imports `model`.
+
+Imports of `model` and torch stand inside `load_model`, so that only the spawned process pays for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from workers.contract import CLIP_SECONDS, FPS, NUM_FRAMES
+from workers.jobs import JobStage, Keyframes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from model.generation import GenerationParams, GenerationState, Progress
+    from model.pipeline import KeyVIDPipeline
+    from workers.engine import EngineHooks, EngineJob
+    from workers.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+
+def load_model(settings: Settings) -> ModelEngine:
+    """Load the model that the settings name onto its device.
+
+    Raises: the model's CheckpointError.
+    """
+    import torch  # noqa: PLC0415 - as said above
+
+    from model.pipeline import KeyVIDPipeline  # noqa: PLC0415
+    from model.pretrained import weights_folder  # noqa: PLC0415
+
+    threads = settings.runner_threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    device = _device(settings.device, is_cuda_there=torch.cuda.is_available())
+    dtype = _dtype(settings.dtype, device)
+    folder = Path(weights_folder(settings.model))
+    pipeline = KeyVIDPipeline.from_pretrained(folder, device=device, dtype=dtype)
+    facts = {
+        "version": version("keyvid"),
+        "model": settings.model_name,
+        "weights_sha256": _folder_digest(folder),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "dtype": str(dtype).removeprefix("torch."),
+        "torch": str(torch.__version__),
+        "threads": threads,
+    }
+    return ModelEngine(pipeline, facts, ffmpeg=str(settings.ffmpeg) if settings.ffmpeg else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEngine:
+    """Makes videos with a loaded pipeline; `facts` describe what was loaded."""
+
+    pipeline: KeyVIDPipeline
+    facts: Mapping[str, Any]
+    ffmpeg: str | None
+
+    @property
+    def digest(self) -> str:
+        """Changes with the weights, the code's version and the precision."""
+        names = ("version", "weights_sha256", "dtype", "torch")
+        return hashlib.sha256("\n".join(str(self.facts[name]) for name in names).encode()).hexdigest()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Version, weights, device and precision."""
+        return self.facts
+
+    def warm_up(self) -> None:
+        """Run all stages once with one step each, and decode."""
+        import torch  # noqa: PLC0415
+
+        from model.clips import AudioClip, ImageFrame  # noqa: PLC0415
+        from model.generation import GenerationParams  # noqa: PLC0415
+
+        started = time.monotonic()
+        shape = self.pipeline.config.video
+        image = ImageFrame(torch.zeros(3, shape.height, shape.width))
+        silence = AudioClip(torch.zeros(1, round(16_000 * CLIP_SECONDS)), 16_000)
+        generated = self.pipeline.generate_latents(image, silence, "", GenerationParams(0, num_inference_steps=1))
+        for _ in self.pipeline.decode(generated.latents, image):
+            pass
+        logger.info("runner_warm", seconds=round(time.monotonic() - started, 2), **self.facts)
+
+    def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
+        """Write the MP4 of a request, with the caller's own sound."""
+        from model.generation import GenerationState  # noqa: PLC0415
+        from model.media.audio import read_audio  # noqa: PLC0415
+        from model.media.image import read_image  # noqa: PLC0415
+        from model.media.video import write_video  # noqa: PLC0415
+
+        request = job.request
+        image = read_image(job.image, height=request.height, width=request.width, fit=request.image_fit)
+        audio = read_audio(job.audio).window(request.audio_start, CLIP_SECONDS)
+        generated = self.pipeline.generate_latents(
+            image,
+            audio,
+            request.prompt,
+            self._params(job),
+            on_step=lambda progress: _on_step(progress, hooks),
+            on_state=lambda state: _on_state(state, hooks),
+            state=GenerationState.from_bytes(job.state) if job.state is not None else None,
+            check=hooks.check,
+        )
+        hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
+        write_video(
+            (chunk.cpu() for chunk in self.pipeline.decode(generated.latents, image)),
+            audio,
+            job.output,
+            fps=FPS,
+            num_frames=NUM_FRAMES,
+            ffmpeg_path=self.ffmpeg,
+            on_frames=lambda written: hooks.on_step(JobStage.MUX, written, NUM_FRAMES),
+        )
+
+    def _params(self, job: EngineJob) -> GenerationParams:
+        from model.generation import GenerationParams  # noqa: PLC0415
+
+        request = job.request
+        return GenerationParams(
+            seed=request.seed,
+            num_inference_steps=request.num_inference_steps,
+            guidance_text=request.guidance_text,
+            guidance_image=request.guidance_image,
+            guidance_audio=request.guidance_audio,
+            interpolation_mode=request.interpolation_mode,
+        )
+
+
+def _on_step(progress: Progress, hooks: EngineHooks) -> None:
+    hooks.on_step(JobStage(progress.stage), progress.step, progress.total)
+
+
+def _on_state(state: GenerationState, hooks: EngineHooks) -> None:
+    stage = JobStage.LOCALIZATION if state.keyframe_latents is None else JobStage.KEYFRAMES
+    curve = state.curve
+    heard = Keyframes(
+        indices=tuple(state.plan.indices), curve=tuple(curve.values), peaks=curve.peaks, valleys=curve.valleys
+    )
+    hooks.on_state(stage, state.to_bytes(), heard)
+
+
+def _device(name: str, *, is_cuda_there: bool) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if is_cuda_there else "cpu"
+
+
+def _dtype(name: str, device: str) -> torch.dtype:
+    import torch  # noqa: PLC0415
+
+    if name == "auto":
+        return torch.float16 if device.startswith("cuda") else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files of a weights folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""The runner's own process: loads the engine once, then runs one job at a time until its supervisor goes away."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from workers.engine import load_engine
+from workers.errors import BlobNotFound, StorageUnavailable
+from workers.jobs import Failure
+from workers.logs import configure_logs
+from workers.rendering import BrokenOutput, Cancelled, render
+from workers.runner_messages import Failed, Loaded, LoadFailed, Ready, Remedy, RunJob, StopJob, Stopped
+from workers.storage import open_storage
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from workers.engine import Engine
+    from workers.runner_messages import Report
+    from workers.settings import Settings
+    from workers.storage import BlobStore
+
+logger = structlog.get_logger(__name__)
+
+PR_SET_PDEATHSIG = 1
+INTERNAL = "The video could not be generated."
+REMEDIES = {  # codes that the model's own errors carry
+    "out_of_memory": Remedy.RESTART,
+    "model_unavailable": Remedy.RESTART,
+    "encode_failed": Remedy.RETRY,
+    "nonfinite_output": Remedy.NONE,  # a seed decides every draw: another attempt gives the same
+}
+INPUT_CODES = {"invalid_input", "image_decode_failed", "audio_decode_failed", "audio_too_short", "validation_failed"}
+RESTART_WORDS = ("cuda error", "device-side assert", "cublas", "cudnn", "uncorrectable ecc")
+
+
+class Desk:
+    """The runner's end of the pipe: jobs come in order, a stop comes in between.
+
+    When the other end is gone the process ends at once, with all it started: nobody wants its result any more.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._jobs: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
+        self._stopped: tuple[str, int] | None = None
+        threading.Thread(target=self._receive, name="desk", daemon=True).start()
+
+    def next_job(self) -> RunJob:
+        """Wait for the next job."""
+        return self._jobs.get()
+
+    def send(self, report: Report) -> None:
+        """Tell the supervisor."""
+        with self._sending:
+            try:
+                self._connection.send(report)
+            except OSError:
+                end_process_group()
+
+    def check(self, job: RunJob) -> None:
+        """Raise Cancelled once this job should stop."""
+        if self._stopped == (job.job_id, job.fence):
+            raise Cancelled
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                command = self._connection.recv()
+            except (EOFError, OSError):
+                end_process_group()
+            if isinstance(command, StopJob):
+                self._stopped = (command.job_id, command.fence)
+            else:
+                self._jobs.put(command)
+
+
+def run_process(connection: Connection, settings: Settings, supervisor_pid: int) -> None:
+    """Be a runner: the target of the spawned process."""
+    os.setpgid(0, 0)  # what the engine starts (ffmpeg) is killed together with the runner
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor_pid:  # it died before the line above
+        end_process_group()
+    # The supervisor alone decides when a runner stops: a terminal's Ctrl-C must not break a job that drains.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    configure_logs(settings, process="runner")
+    desk = Desk(connection)
+    try:
+        engine = load_engine(settings)
+        desk.send(Loaded())
+        engine.warm_up()
+        storage = open_storage(settings)
+    except Exception as error:
+        logger.exception("runner_load_failed")
+        desk.send(LoadFailed(_failure(error, default="model_unavailable")))
+        return
+    desk.send(Ready(dict(engine.describe())))
+    while True:
+        desk.send(_run_job(desk.next_job(), engine, storage, settings, desk))
+
+
+def end_process_group() -> None:
+    """End this process and all that it started, without any further word."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk) -> Report:
+    with structlog.contextvars.bound_contextvars(job_id=job.job_id, fence=job.fence):
+        try:
+            return render(
+                job, engine, storage, temp_dir=settings.temp_dir, send=desk.send, check=lambda: desk.check(job)
+            )
+        except Cancelled:
+            return Stopped()
+        except Exception as error:  # whatever the engine raised: the job ends, the runner lives
+            logger.exception("job_failed")
+            return classify(error)
+
+
+def classify(error: Exception) -> Failed:
+    """Say what an error means for its job: a public code, a message without secrets, and what may help."""
+    code = getattr(error, "code", None)
+    if isinstance(error, MemoryError):
+        failure, remedy = Failure("out_of_memory", "The worker ran out of memory."), Remedy.RESTART
+    elif isinstance(error, StorageUnavailable):
+        failure, remedy = Failure("storage_failed", "Object storage did not answer."), Remedy.RETRY
+    elif isinstance(error, BlobNotFound):
+        failure, remedy = Failure("storage_failed", "The picture or the sound is no longer stored."), Remedy.NONE
+    elif isinstance(error, BrokenOutput):
+        failure, remedy = Failure("encode_failed", "The finished video did not pass its check."), Remedy.RETRY
+    elif code in INPUT_CODES:
+        failure, remedy = Failure("poison_input", "The picture or the sound cannot be used."), Remedy.NONE
+    elif any(word in str(error).lower() for word in RESTART_WORDS):
+        failure, remedy = Failure("worker_crashed", "The device reported an error."), Remedy.RESTART
+    else:
+        failure = _failure(error, default="internal")
+        remedy = REMEDIES.get(failure.code, Remedy.RETRY)
+    return Failed(failure, remedy)
+
+
+def _failure(error: Exception, *, default: str) -> Failure:
+    """Use the code that the model's own errors carry; their messages are written for callers."""
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code in REMEDIES:
+        return Failure(code, str(error))
+    return Failure(default, INTERNAL if default == "internal" else "The model could not be loaded.")

@@ -1,0 +1,113 @@
+"""What the reconciler needs of the job database: leases that ended, rows that wait, blobs that nobody needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, or_, select
+
+from workers.jobs import Failure, JobStatus
+from workers.records import end_attempt
+from workers.tables import CheckpointRow, FileRow, JobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
+
+    from workers.database import Database
+
+LOST = Failure("worker_crashed", "The workers that took this job stopped before it was done.")
+FINAL = tuple(status for status in JobStatus if status.is_terminal)
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeableJob:
+    """A finished job whose blobs may go; a deleted one goes altogether."""
+
+    id: str
+    input_keys: tuple[str, ...]
+    is_deleted: bool
+
+
+class Upkeep:
+    """Repairs and clearing. Every method raises StoreUnavailable when the database does not answer."""
+
+    def __init__(self, database: Database, *, retention_s: float) -> None:
+        self._database = database
+        self._retention_s = retention_s
+
+    def end_expired_leases(self) -> Sequence[str]:
+        """End the attempts of workers that stopped renewing: queued again, cancelled if asked, or failed at last.
+
+        Returns ids of the jobs.
+        """
+        ended = []
+        while (job_id := self._end_one_expired()) is not None:
+            ended.append(job_id)
+        return ended
+
+    def has_waiting_jobs(self) -> bool:
+        """Whether any job may be claimed now."""
+        with self._database.read() as transaction:
+            waiting = select(JobRow.id).where(
+                JobRow.status == JobStatus.QUEUED,
+                JobRow.cancel_requested_at.is_(None),
+                JobRow.not_before <= transaction.now,
+            )
+            return transaction.session.scalar(waiting.limit(1)) is not None
+
+    def purgeable_jobs(self, *, limit: int) -> Sequence[PurgeableJob]:
+        """Finished jobs that were deleted or have expired."""
+        with self._database.read() as transaction:
+            due = or_(JobRow.deleted_at.is_not(None), JobRow.expires_at <= transaction.now)
+            query = select(JobRow).where(JobRow.status.in_(FINAL), JobRow.purged_at.is_(None), due)
+            return [
+                PurgeableJob(row.id, (row.image_key, row.audio_key), row.deleted_at is not None)
+                for row in transaction.session.scalars(query.order_by(JobRow.id).limit(limit))
+            ]
+
+    def note_purged(self, job: PurgeableJob) -> None:
+        """Note that a job's own blobs are gone; the row of a deleted job goes too, with its history."""
+        with self._database.write() as transaction:
+            if job.is_deleted:
+                transaction.session.execute(delete(JobRow).where(JobRow.id == job.id))
+                return
+            transaction.session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id))
+            row = transaction.session.get(JobRow, job.id)
+            if row is not None:
+                row.purged_at = transaction.now
+
+    def is_input_needed(self, key: str) -> bool:
+        """Whether a job or a file still names an input blob."""
+        by_job = select(JobRow.id).where(
+            or_(JobRow.image_key == key, JobRow.audio_key == key),
+            JobRow.purged_at.is_(None),
+        )
+        by_file = select(FileRow.id).where(FileRow.key == key)
+        with self._database.read() as transaction:
+            return any(transaction.session.scalar(query.limit(1)) is not None for query in (by_job, by_file))
+
+    def is_output_needed(self, job_id: str) -> bool:
+        """Whether a job's own blobs must stay."""
+        query = select(JobRow.id).where(JobRow.id == job_id, JobRow.purged_at.is_(None))
+        with self._database.read() as transaction:
+            return transaction.session.scalar(query) is not None
+
+    def _end_one_expired(self) -> str | None:
+        with self._database.read() as transaction:  # usually there is none: no need for the write lock
+            found = select(JobRow.id).where(*_expired(transaction.now)).limit(1)
+            if transaction.session.scalar(found) is None:
+                return None
+        with self._database.write() as transaction:
+            query = select(JobRow).where(*_expired(transaction.now)).order_by(JobRow.lease_until).limit(1)
+            row = transaction.session.scalar(query.with_for_update(skip_locked=True))
+            if row is None:
+                return None
+            end_attempt(transaction, row, LOST, delay_s=0.0, reason="lease_expired", retention_s=self._retention_s)
+            return row.id
+
+
+def _expired(now: float) -> tuple[ColumnElement[bool], ...]:
+    return (JobRow.status == JobStatus.IN_PROGRESS, JobRow.lease_until < now)

@@ -20,7 +20,7 @@ class DraftConfig:
     Args:
         num_frames: frames of a clip; the audio tokens are one class token and one token per frame.
         audio_dim, text_dim, feature_dim: widths of audio tokens, text tokens and picture features.
-        width: width of both halves.
+        width, basis_width: widths of the half that listens and of the half that looks.
         num_products: products of a curve and a basis that are summed.
         latent_channels: channels of the codec's latents.
         grid: rows and columns of the picture features and of the latents.
@@ -32,6 +32,7 @@ class DraftConfig:
     text_dim: int = 128
     feature_dim: int = 96
     width: int = 128
+    basis_width: int = 96
     num_products: int = 12
     latent_channels: int = 4
     grid: tuple[int, int] = (10, 16)
@@ -83,6 +84,7 @@ class CurveNetwork(nn.Module):
                 nn.Conv1d(width, width, 1),
                 width=width,
                 num_groups=config.num_groups,
+                clip_width=width,
             )
             for dilation in (1, 2, 1)
         )
@@ -106,7 +108,7 @@ class BasisNetwork(nn.Module):
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
+        width = config.basis_width
         self.project = nn.Conv2d(config.feature_dim, width, 1)
         self.cell_embedding = nn.Parameter(torch.randn(width, *config.grid) * 0.02)
         self.blocks = nn.ModuleList(
@@ -115,14 +117,15 @@ class BasisNetwork(nn.Module):
                 nn.Conv2d(width // 2, width, 3, padding=1),
                 width=width,
                 num_groups=config.num_groups,
+                clip_width=config.width,
             )
             for dilation in (1, 2, 1, 3, 1)
         )
-        self.overview = GlobalContext(width)
+        self.overview = GlobalContext(width, clip_width=config.width)
         self.out = nn.Conv2d(width, config.num_products * config.latent_channels, 3, padding=1)
 
     def forward(self, features: Tensor, clip: Tensor) -> Tensor:
-        """Features `[B, feature_dim, h, w]` and clip embedding `[B, width]` to bases `[B, num_products, C, h, w]`."""
+        """Features `[B, feature_dim, h, w]` and clip embedding `[B, clip_width]` to bases `[B, num_products, C, h, w]`."""
         x = self.project(features) + self.cell_embedding
         for index, block in enumerate(self.blocks):
             x = block(x, clip)
@@ -135,10 +138,10 @@ class BasisNetwork(nn.Module):
 class ModulatedBlock(nn.Module):
     """Residual pair of convolutions whose normalised input is scaled and shifted by the clip embedding."""
 
-    def __init__(self, first: nn.Module, second: nn.Module, *, width: int, num_groups: int) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, *, width: int, num_groups: int, clip_width: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(num_groups, width)
-        self.modulation = nn.Linear(width, 2 * width)
+        self.modulation = nn.Linear(clip_width, 2 * width)
         self.first = first
         self.second = second
 
@@ -154,10 +157,10 @@ class ModulatedBlock(nn.Module):
 class GlobalContext(nn.Module):
     """Lets every cell know the attended summary of the picture: one query, made from the clip embedding, per head."""
 
-    def __init__(self, width: int, num_heads: int = 4) -> None:
+    def __init__(self, width: int, *, clip_width: int, num_heads: int = 4) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width)
+        self.query = nn.Linear(clip_width, width)
         self.key = nn.Conv2d(width, width, 1)
         self.value = nn.Conv2d(width, width, 1)
         self.out = nn.Linear(width, width)

@@ -9,7 +9,7 @@ def small_draft() -> MotionDraft:
     """A draft of width 16 with fixed weights."""
     torch.manual_seed(0)
     return MotionDraft(
-        DraftConfig(audio_dim=8, text_dim=8, feature_dim=8, width=16, num_products=3, num_groups=4)
+        DraftConfig(audio_dim=8, text_dim=8, feature_dim=8, width=16, basis_width=8, num_products=3, num_groups=4)
     ).eval()
 
 

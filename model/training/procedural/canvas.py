@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Field = npt.NDArray[np.floating[Any]]
 
+_VISIBLE_CREASE_PX = 6.0
+
 
 class Canvas:
     """A picture being painted.
@@ -76,8 +78,11 @@ class Canvas:
             alpha: opacity.
         """
         mask = self.cover(distance) * np.float32(alpha)
-        slope_y, slope_x = np.gradient(distance, self.pixel)
-        rim = np.clip(1.0 + distance / bevel, 0.0, 1.0)
+        # Distances crease along the middle of a shape; on large pictures that would show as hard edges in its shading.
+        crease_px = 0.45 * bevel / self.pixel
+        smooth = soften(distance, crease_px) if crease_px >= _VISIBLE_CREASE_PX else distance
+        slope_y, slope_x = np.gradient(smooth, self.pixel)
+        rim = np.clip(1.0 + smooth / bevel, 0.0, 1.0)
         facing = (slope_x * self.light[0] + slope_y * self.light[1]) * rim
         flat = np.sqrt(np.maximum(1.0 - rim * rim, 0.0))
         shade = 0.62 + 0.42 * facing + 0.34 * flat
@@ -124,15 +129,19 @@ class Canvas:
         """Wood-like streaks of unit spread along `angle` radians: noise stretched and bent."""
         along = self.x * math.cos(angle) + self.y * math.sin(angle)
         across = self.y * math.cos(angle) - self.x * math.sin(angle)
+        bend = 0.25 * np.sin(along * (cells / stretch) + 2.0 * np.sin(along * 1.7 + float(seed % 7)))
+        return self.streaks(seed, across * cells + bend * 2.0)
+
+    def streaks(self, seed: int, position: Field) -> Field:
+        """Smooth random values along a coordinate, one knot per unit: what shares a position shares its tone."""
         generator = np.random.default_rng(seed)
         knots = generator.standard_normal(256).astype(np.float32)
-        bend = 0.25 * np.sin(along * (cells / stretch) + 2.0 * np.sin(along * 1.7 + float(knots[0])))
-        position = (across * cells + bend * 2.0) % 255.0
+        position = position % 255.0
         low = np.minimum(position.astype(np.int32), 254)  # the remainder can round up to 255
         part = position - low
         part = part * part * (3 - 2 * part)
-        streaks: Field = knots[low] * (1 - part) + knots[low + 1] * part
-        return streaks
+        tone: Field = knots[low] * (1 - part) + knots[low + 1] * part
+        return tone
 
     def picture(self) -> npt.NDArray[np.uint8]:
         """The painting as uint8 `[H, W, 3]`."""

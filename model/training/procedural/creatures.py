@@ -20,20 +20,40 @@ DARK_MOUTH = (0.25, 0.06, 0.07)
 
 
 def fur(pen: Pen, dice: Dice, *, amount: float = 0.16) -> Field:
-    """Strands and patches, as a factor of the colour."""
+    """Hairs that grow away from the middle of the head, and patches, as a factor of the colour."""
     canvas = pen.canvas
-    strands = canvas.grain(dice.fork(), angle=1.3 + pen.angle, cells=60.0, stretch=30.0)
-    patches = canvas.noise(dice.fork(), cells=5.0, octaves=4, persistence=0.65)
-    return 1.0 + np.float32(amount) * (0.55 * strands + 0.6 * patches)
+    patches = canvas.noise(dice.fork(), cells=5.0, octaves=7, persistence=0.7)
+    way = _hair_direction(pen) + 0.05 * canvas.noise(dice.fork(), cells=4.0, octaves=2)
+    locks = canvas.streaks(dice.fork(), way * 20.0)
+    hairs = canvas.streaks(dice.fork(), way * 70.0)
+    rooted = np.minimum(np.hypot(pen.u, pen.v) * 4.0, 1.0)
+    coat: Field = 1.0 + np.float32(amount) * (rooted * (0.5 * locks + 0.5 * hairs) + 0.5 * patches)
+    return coat
+
+
+def tufts(pen: Pen, dice: Dice) -> Field:
+    """What to add to an outline to make it one of fur: pointed tufts, in scene units."""
+    bend = pen.canvas.noise(dice.fork(), cells=9.0, octaves=3)
+    teeth = np.abs(((_hair_direction(pen) * 24.0 + 0.7 * bend) % 1.0) * 2.0 - 1.0)
+    depth: Field = 0.022 * pen.size * (teeth - 0.5) * (1.0 + 0.5 * bend)
+    return depth
+
+
+def _hair_direction(pen: Pen) -> Field:
+    """Angle around the head, from the chin; it jumps where the collar hides it."""
+    direction: Field = np.arctan2(pen.u, -pen.v) + np.pi
+    return direction
 
 
 def eyes(pen: Pen, dice: Dice, *, apart: float, at: float, radius: float, colour: Colour = (0.96, 0.95, 0.92)) -> None:
     """Two eyes that look ahead."""
     iris = dice.colour(saturation=(0.3, 0.8), value=(0.2, 0.6))
     for u in (-apart, apart):
+        socket = pen.ellipse(u, at, radius * 1.25, radius * 1.1)
+        pen.canvas.scale_light(1.0 - 0.45 * pen.canvas.cover(socket, softness=radius * pen.size))
         pen.canvas.solid(pen.ellipse(u, at, radius, radius * 0.8), colour, bevel=radius * pen.size)
-        pen.canvas.solid(pen.disc(u, at, radius * 0.62), iris, bevel=radius * 0.5 * pen.size)
-        pen.canvas.solid(pen.disc(u, at, radius * 0.34), (0.03, 0.03, 0.04), bevel=radius * 0.3 * pen.size)
+        pen.canvas.solid(pen.disc(u, at, radius * 0.66), iris, bevel=radius * 0.5 * pen.size)
+        pen.canvas.solid(pen.disc(u, at, radius * 0.4), (0.03, 0.03, 0.04), bevel=radius * 0.3 * pen.size)
         pen.canvas.wash(
             pen.canvas.cover(pen.disc(u - radius * 0.2, at - radius * 0.25, radius * 0.16)), (1.0, 1.0, 1.0)
         )
@@ -106,6 +126,7 @@ def beast(pen: Pen, dice: Dice, *, mane: bool) -> Drawn:
         outer = canvas.solid(
             pen.disc(0.0, 0.03, 0.5) + wave, dark, bevel=0.25 * pen.size, texture=fur(pen, dice, amount=0.3)
         )
+    rough = tufts(pen, dice)
     floppy = dice.chance(0.6)
     for side in (-1, 1):
         if mane:
@@ -114,19 +135,32 @@ def beast(pen: Pen, dice: Dice, *, mane: bool) -> Drawn:
             ear = pen.rod((0.28 * side, -0.24), (0.4 * side, 0.12), 0.09, 0.12)
         else:
             ear = pen.polygon([(0.12 * side, -0.26), (0.36 * side, -0.52), (0.36 * side, -0.12)], rounding=0.03)
-        canvas.solid(ear, dark if not mane else coat, bevel=0.1 * pen.size, texture=fur(pen, dice))
+        canvas.solid(ear + rough, dark if not mane else coat, bevel=0.1 * pen.size, texture=fur(pen, dice))
+    if not mane:
+        collar = np.maximum(np.abs(pen.disc(0.0, -0.14, 0.62)) - 0.035 * pen.size, chest)
+        canvas.solid(collar, dice.colour(saturation=(0.6, 0.95), value=(0.4, 0.85)), bevel=0.035 * pen.size)
     skull = union(pen.ellipse(0.0, -0.1, 0.33, 0.28), pen.ellipse(0.0, 0.14, 0.24, 0.26), blend=0.1 * pen.size)
     canvas.shadow(canvas.cover(skull), reach=0.04 * pen.size, strength=0.4)
-    mask = canvas.solid(skull, coat, bevel=0.28 * pen.size, texture=fur(pen, dice))
+    mask = canvas.solid(skull + rough, coat, bevel=0.28 * pen.size, texture=fur(pen, dice))
     blaze = union(
         pen.rod((0.0, -0.28), (0.0, 0.0), 0.04, 0.07), pen.ellipse(0.0, 0.16, 0.2, 0.15), blend=0.06 * pen.size
     )
-    canvas.solid(blaze, pale, bevel=0.18 * pen.size, texture=fur(pen, dice, amount=0.1))
-    eyes(pen, dice, apart=0.15, at=-0.1, radius=0.05, colour=(0.85, 0.75, 0.5))
-    jaw = pen.ellipse(0.0, 0.33, 0.15, 0.1)
-    canvas.solid(jaw, pale, bevel=0.1 * pen.size, texture=fur(pen, dice, amount=0.1))
-    mouth = union(pen.ellipse(0.0, 0.265, 0.14, dice.between(0.015, 0.04)), pen.rod((0.0, 0.16), (0.0, 0.26), 0.008))
+    canvas.solid(blaze + rough, pale, bevel=0.18 * pen.size, texture=fur(pen, dice, amount=0.1))
+    eyes(pen, dice, apart=0.14, at=-0.09, radius=0.06, colour=(0.5, 0.38, 0.22))
+    jaw = pen.ellipse(0.0, 0.33, 0.14, 0.1)
+    canvas.solid(jaw + rough, pale, bevel=0.1 * pen.size, texture=fur(pen, dice, amount=0.1))
+    mouth = pen.ellipse(0.0, 0.275, 0.1, dice.between(0.015, 0.045))
     mouth_mask = canvas.solid(mouth, DARK_MOUTH, bevel=0.02)
+    tongue = np.maximum(pen.ellipse(0.0, 0.305, 0.06, 0.035), mouth)
+    canvas.solid(tongue, (0.8, 0.4, 0.42), bevel=0.03 * pen.size)
+    for side in (-1, 1):  # the lips hang in two arcs from the nose
+        lip = np.abs(pen.disc(0.078 * side, 0.205, 0.078)) - 0.007 * pen.size
+        lip = np.maximum(lip, (0.21 - pen.v) * pen.size)
+        canvas.wash(canvas.cover(lip), (0.12, 0.08, 0.08))
+        for row in range(3):
+            dot = pen.disc(0.1 * side + 0.025 * row * side, 0.15 + 0.022 * (row % 2), 0.006)
+            canvas.wash(canvas.cover(dot) * np.float32(0.7), (0.15, 0.1, 0.1))
+    canvas.wash(canvas.cover(pen.rod((0.0, 0.14), (0.0, 0.21), 0.007)), (0.12, 0.08, 0.08))
     nose = union(pen.ellipse(0.0, 0.07, 0.085, 0.05), pen.ellipse(0.0, 0.11, 0.04, 0.04), blend=0.02 * pen.size)
     canvas.solid(nose, (0.1, 0.08, 0.08), bevel=0.06 * pen.size, gloss=0.5)
     whole = np.maximum(np.maximum(mask, canvas.cover(jaw)), outer)

@@ -29,10 +29,24 @@ def violin(pen: Pen, dice: Dice) -> Drawn:
         pen.disc(-0.235, 0.1, 0.1),
         pen.disc(0.235, 0.1, 0.1),
     )
-    neck = union(pen.box(0.0, -0.32, 0.024, 0.2), pen.disc(0.0, -0.52, 0.035))
+    neck = union(
+        pen.box(0.0, -0.32, 0.024, 0.2),
+        pen.rod((0.0, -0.44), (0.0, -0.52), 0.028, 0.022),
+        pen.disc(0.0, -0.545, 0.036),
+        pen.disc(-0.03, -0.53, 0.02),
+    )
+    for side, v in ((-1, -0.47), (1, -0.45), (-1, -0.505), (1, -0.49)):
+        peg = union(pen.rod((0.0, v), (0.07 * side, v - 0.008), 0.009), pen.disc(0.078 * side, v - 0.01, 0.016))
+        canvas.solid(peg, (0.16, 0.09, 0.06), bevel=0.012 * pen.size, gloss=0.3)
     canvas.shadow(canvas.cover(union(body, neck)), reach=0.05 * pen.size, strength=0.45)
     canvas.solid(body - 0.012 * pen.size, shade(varnish, 0.45), bevel=0.02 * pen.size)
     canvas.solid(body, varnish, bevel=0.07 * pen.size, gloss=0.3, texture=wood(pen, dice, angle=1.57))
+    flame = canvas.grain(dice.fork(), angle=pen.angle, cells=34.0, stretch=14.0)
+    canvas.scale_light(1.0 + 0.05 * flame * canvas.cover(body))
+    purfling = np.abs(body + 0.022 * pen.size) - 0.003 * pen.size
+    canvas.wash(canvas.cover(purfling) * np.float32(0.7), (0.2, 0.09, 0.04))
+    rest = np.maximum(pen.ellipse(-0.1, 0.42, 0.085, 0.06), body)
+    canvas.solid(rest, (0.1, 0.07, 0.06), bevel=0.05 * pen.size, gloss=0.4)
     canvas.solid(neck, (0.3, 0.16, 0.1), bevel=0.02 * pen.size)
     canvas.solid(pen.polygon([(-0.02, -0.5), (0.02, -0.5), (0.03, 0.06), (-0.03, 0.06)]), BLACK, bevel=0.01)
     canvas.solid(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def paint_place(canvas: Canvas, dice: Dice) -> float:
     """Paint a background and return the height (scene units) where things stand on the ground."""
-    place = dice.pick((_room, _room, _landscape, _landscape, _table, _studio, _wall))
+    place = dice.pick((paint_room, paint_room, paint_landscape, paint_landscape, paint_table, paint_studio, paint_wall))
     return place(canvas, dice)
 
 
@@ -68,7 +68,7 @@ def _planks(canvas: Canvas, dice: Dice, *, below: float, colour: Colour, perspec
     canvas.wash(mask, np.asarray(colour, np.float32)[:, None, None] * texture.astype(np.float32))
 
 
-def _room(canvas: Canvas, dice: Dice) -> float:
+def paint_room(canvas: Canvas, dice: Dice) -> float:
     """A wall with paper, bricks or paint above a floor."""
     floor = dice.between(0.62, 0.85)
     wall = dice.colour(saturation=(0.05, 0.5), value=(0.4, 0.92))
@@ -97,7 +97,7 @@ def _room(canvas: Canvas, dice: Dice) -> float:
     return floor + 0.08
 
 
-def _landscape(canvas: Canvas, dice: Dice) -> float:
+def paint_landscape(canvas: Canvas, dice: Dice) -> float:
     """Sky with clouds, far hills, and a meadow, sand or road."""
     horizon = dice.between(0.45, 0.72)
     sky = dice.colour((0.52, 0.64), (0.1, 0.65), (0.6, 0.98))
@@ -117,7 +117,7 @@ def _landscape(canvas: Canvas, dice: Dice) -> float:
         canvas.wash(canvas.cover(ridge - canvas.y), np.asarray(mixed, np.float32)[:, None, None] * texture)
     ground = dice.colour((0.08, 0.4), (0.15, 0.7), (0.25, 0.75))
     depth = np.maximum(canvas.y - horizon, 0.0) + 0.03
-    blades = canvas.noise(dice.fork(), cells=10, octaves=4, persistence=0.8)
+    blades = canvas.noise(dice.fork(), cells=10, octaves=6, persistence=0.8)
     rows = np.sin(8.0 / depth + blades)
     texture = 0.85 + 0.14 * blades * np.minimum(depth * 5, 1.0) + 0.05 * rows + 0.2 * depth
     canvas.wash(
@@ -126,7 +126,7 @@ def _landscape(canvas: Canvas, dice: Dice) -> float:
     return min(horizon + 0.2, 0.9)
 
 
-def _table(canvas: Canvas, dice: Dice) -> float:
+def paint_table(canvas: Canvas, dice: Dice) -> float:
     """A table top before an unfocused background with spots of light."""
     edge = dice.between(0.5, 0.75)
     dim = dice.colour(value=(0.15, 0.6), saturation=(0.1, 0.5))
@@ -140,7 +140,7 @@ def _table(canvas: Canvas, dice: Dice) -> float:
     return edge + 0.1
 
 
-def _studio(canvas: Canvas, dice: Dice) -> float:
+def paint_studio(canvas: Canvas, dice: Dice) -> float:
     """A smooth backdrop."""
     base = dice.colour(saturation=(0.0, 0.6), value=(0.3, 0.97))
     glow = np.exp(-((canvas.x - canvas.aspect / 2) ** 2 + (canvas.y - 0.45) ** 2) / dice.between(0.2, 0.8))
@@ -148,7 +148,7 @@ def _studio(canvas: Canvas, dice: Dice) -> float:
     return dice.between(0.75, 0.88)
 
 
-def _wall(canvas: Canvas, dice: Dice) -> float:
+def paint_wall(canvas: Canvas, dice: Dice) -> float:
     """Stone, cloth or foliage that fills the picture."""
     base = dice.colour(saturation=(0.05, 0.6), value=(0.3, 0.8))
     rough = canvas.noise(dice.fork(), cells=dice.octaves(2, 14), octaves=5, persistence=dice.between(0.45, 0.8))

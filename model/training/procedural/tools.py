@@ -24,7 +24,7 @@ def wood(pen: Pen, dice: Dice, *, angle: float = 0.0) -> Field:
 
 def worn(pen: Pen, dice: Dice, *, amount: float = 0.08) -> Field:
     """Blotches of a used surface, as a factor of its colour."""
-    return 1.0 + np.float32(amount) * pen.canvas.noise(dice.fork(), cells=5.0, octaves=4, persistence=0.6)
+    return 1.0 + np.float32(amount) * pen.canvas.noise(dice.fork(), cells=5.0, octaves=7, persistence=0.65)
 
 
 def hammer(pen: Pen, dice: Dice) -> Drawn:
@@ -44,10 +44,11 @@ def hammer(pen: Pen, dice: Dice) -> Drawn:
     outline = union(handle, head)
     pen.canvas.shadow(pen.canvas.cover(outline), reach=0.05 * pen.size, strength=0.35)
     grip = arm.rod((0.06, 0.0), (-0.22, -0.009), 0.05, 0.046)
+    ribs = 1.0 - 0.3 * np.exp(-(((arm.u * 26.0) % 1.0 - 0.5) ** 2) / 0.03)
     pen.canvas.solid(
         handle, dice.colour(WOOD, (0.45, 0.75), (0.55, 0.8)), bevel=0.04 * pen.size, texture=wood(arm, dice)
     )
-    pen.canvas.solid(grip, dice.colour(value=(0.2, 0.6)), bevel=0.05 * pen.size, texture=worn(pen, dice))
+    pen.canvas.solid(grip, dice.colour(value=(0.2, 0.6)), bevel=0.05 * pen.size, texture=ribs * worn(pen, dice))
     pen.canvas.solid(head, steel, bevel=0.06 * pen.size, gloss=0.6, texture=worn(pen, dice))
     swing = pen.canvas.cover(outline)
     return Drawn(

@@ -1,0 +1,134 @@
+"""The curves that laws of motion are made of, and which way things go."""
+
+import numpy as np
+
+from model.training.procedural.canvas import Canvas, Pen, union
+from model.training.procedural.dice import Dice
+from model.training.procedural.motions import circle, move, opening, pulse, strike
+from model.training.procedural.rhythms import Score, play_automatic, play_hits, play_strokes
+from model.training.procedural.tools import ball, gun, hammer
+
+
+def score_at(*frames: int) -> Score:
+    """Full-strength events at video frames."""
+    times = tuple(frame / 24 for frame in frames)
+    return Score(times, (1.0,) * len(times), (0.2,) * len(times))
+
+
+def test_strike_falls_fastest_into_contact() -> None:
+    """A hammer is up before the blow, down at it, and moves most in the frame of contact."""
+    pose = strike(score_at(20, 40))
+
+    assert pose[20] == 0
+    assert pose[17] > 0.9
+    assert int(np.argmax(np.abs(np.diff(pose[:22])))) + 1 == 20
+    assert pose[21] == 0
+
+
+def test_fast_strikes_still_reach_contact() -> None:
+    """At six blows a second every blow is a separate fall."""
+    pose = strike(score_at(8, 12, 16, 20))
+
+    assert all(pose[frame] == 0 for frame in (8, 12, 16, 20))
+    assert all(pose[frame - 1] > 0.3 for frame in (12, 16, 20))
+
+
+def test_pulse_dies_after_its_event() -> None:
+    """Nothing before, all at the event, less with every frame."""
+    curve = pulse(score_at(10), 0.1)
+
+    assert not curve[:10].any()
+    assert curve[10] == 1
+    assert (np.diff(curve[10:]) < 0).all()
+
+
+def test_mouth_opens_at_once_and_closes_slowly() -> None:
+    """The largest step is the opening; the mouth is shut before the next call."""
+    curve = opening(score_at(6, 24))
+
+    assert int(np.argmax(np.diff(curve[:20]))) + 1 == 6
+    assert np.diff(curve[:24]).min() > -0.5
+    assert curve[23] < 0.05
+
+
+def test_circle_moves_as_much_in_every_frame() -> None:
+    """At constant loudness the pair of curves turns at constant speed."""
+    first, second = circle(np.ones(48, np.float32), 2.0)
+
+    steps = np.hypot(np.diff(first), np.diff(second))
+    assert np.allclose(steps, steps[0], rtol=1e-4)
+
+
+def test_hammer_is_lifted_and_gun_recoils_from_its_muzzle() -> None:
+    """Heads rise on the screen between blows; guns go back where they do not shoot."""
+    canvas = Canvas(80, 128)
+    score = score_at(24)
+
+    hammered = move("impact", canvas, hammer(Pen(canvas, (0.8, 0.5), size=0.7), Dice(1)), score)
+    shot = move("shot", canvas, gun(Pen(canvas, (0.8, 0.5), size=0.7), Dice(1)), score)
+
+    assert hammered[0][0][1].min() < -0.05  # down is positive
+    assert shot[0][0][0].min() < -0.05
+    assert shot[0][0][0].max() < 0.03
+
+
+def test_ball_rises_from_the_ground() -> None:
+    """A bouncing ball goes up without going sideways."""
+    canvas = Canvas(80, 128)
+
+    fields, _ = move("impact", canvas, ball(Pen(canvas, (0.8, 0.5), size=0.5), Dice(2)), score_at(20))
+
+    assert fields[0][1].min() < -0.05
+    assert np.abs(fields[0][0]).max() < 0.1 * np.abs(fields[0][1]).max()
+
+
+def test_hits_are_ordered_and_at_most_six_a_second() -> None:
+    """Rhythms keep the shortest gap that video frames can tell apart."""
+    for seed in range(40):
+        times = play_hits(Dice(seed)).times_s
+
+        assert all(0 < time < 2 for time in times)
+        assert min(np.diff(times), default=1.0) > 0.15
+
+
+def test_automatic_fire_is_regular_within_a_burst() -> None:
+    """Shots of one burst follow at one rate of 5 to 9 a second."""
+    gaps = np.diff(play_automatic(Dice(3)).times_s)
+
+    assert 1 / 9.1 < gaps.min() < 1 / 4.9
+    assert np.isclose(gaps, gaps.min(), rtol=1e-3).mean() >= 0.5
+
+
+def test_bow_is_loud_in_mid_stroke_and_silent_at_the_turn() -> None:
+    """Loudness of a bowed string dips where the stroke reverses."""
+    score = play_strokes(Dice(5))
+    assert score.loudness is not None
+
+    turn, length = score.times_s[1], score.lengths_s[1]
+    assert score.loudness[round(turn * 16_000)] < 0.1
+    assert score.loudness[round((turn + length / 2) * 16_000)] > 0.6
+
+
+def test_reserved_draws_are_disjoint() -> None:
+    """Held-out clips draw from a part of the range that training never draws from."""
+    trained, held_out = Dice(1), Dice(1, is_held_out=True)
+
+    seen = np.array([trained.reserved(1.0, 100.0) for _ in range(500)])
+    unseen = np.array([held_out.reserved(1.0, 100.0) for _ in range(500)])
+
+    inside = (seen >= unseen.min()) & (seen <= unseen.max())
+    assert not inside.any()
+
+
+def test_pen_measures_distances_in_scene_units() -> None:
+    """Shapes are zero on their outline, negative inside, whatever the frame's size and turn."""
+    canvas = Canvas(100, 160)
+    pen = Pen(canvas, (0.8, 0.5), size=0.5, angle=0.7)
+
+    disc = pen.disc(0.0, 0.0, 0.4)
+    square = pen.polygon([(-0.2, -0.2), (0.2, -0.2), (0.2, 0.2), (-0.2, 0.2)])
+
+    assert np.isclose(disc.min(), -0.2, atol=0.01)
+    assert np.isclose((disc < 0).mean() * 1.6, np.pi * 0.2**2, rtol=0.02)
+    assert np.isclose((square < 0).mean() * 1.6, 0.2**2, rtol=0.03)
+    assert (union(disc, square) <= disc).all()

@@ -1,0 +1,132 @@
+"""The sandbox around decoders, as the API uses it."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.errors import RefusedUpload, UnsupportedMedia
+from service.media import validation
+from service.media.limits import ProbeLimits
+from service.media.signature import read_signature
+from service.media.validation import Upload, check_uploads
+from tests import uploads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def upload(folder: Path, data: bytes, *, name: str = "picture") -> Upload:
+    """A received file."""
+    path = folder / name
+    path.write_bytes(data)
+    return Upload(name, "../../x", path, len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_one_request_is_checked_in_one_go(tmp_path: Path) -> None:
+    """A picture and a sound come back measured, each with its canonical file."""
+    picture, sound = upload(tmp_path, uploads.jpeg()), upload(tmp_path, uploads.wav(), name="sound")
+
+    image, audio = check_uploads([(picture, "image"), (sound, "audio")], limits=ProbeLimits())
+
+    assert (image.kind, image.measured) == ("image", {"width": 64, "height": 48})
+    assert (audio.kind, audio.measured["duration_s"]) == ("audio", 1.0)
+    assert image.path.read_bytes().startswith(b"\x89PNG")
+    assert audio.path.read_bytes().startswith(b"RIFF")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: uploads.encoded(uploads.picture(), "WEBP"),
+        lambda: uploads.encoded(uploads.picture().quantize(4), "PNG", transparency=0),
+        lambda: uploads.sound("flac", "flac"),
+        lambda: uploads.sound("mp3", "libmp3lame"),
+        lambda: uploads.sound("ogg", "libopus"),
+        lambda: uploads.sound("ipod", "aac"),
+        lambda: uploads.float_wav(uploads.tone(0.5)),
+        lambda: uploads.sound("mp3", "libmp3lame", cover=uploads.encoded(uploads.picture())),
+    ],
+    ids=["webp", "palette", "flac", "mp3", "opus", "m4a", "float wav", "mp3 with cover"],
+)
+def test_confined_decoders_have_all_they_need(tmp_path: Path, make: object) -> None:
+    """Inside the sandbox, where no module can be loaded any more, every accepted format still decodes."""
+    (checked,) = check_uploads([(upload(tmp_path, make()), None)], limits=ProbeLimits())  # type: ignore[operator]
+
+    assert checked.path.stat().st_size > 100
+
+
+def test_refusal_names_the_field(tmp_path: Path) -> None:
+    """The second upload's refusal carries its own field and code."""
+    picture = upload(tmp_path, uploads.jpeg())
+    sound = upload(tmp_path, uploads.wav(0.1), name="sound")
+
+    with pytest.raises(RefusedUpload) as refused:
+        check_uploads([(picture, "image"), (sound, "audio")], limits=ProbeLimits())
+
+    assert (refused.value.code, refused.value.param) == ("audio_too_short", "sound")
+
+
+@pytest.mark.parametrize("data", [uploads.SVG, uploads.PDF, uploads.animation("GIF"), uploads.wav(), b"words"])
+def test_other_formats_are_not_even_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """What is no JPEG, PNG or WebP by content starts no decoder."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+
+    with pytest.raises(UnsupportedMedia):
+        check_uploads([(upload(tmp_path, data), "image")], limits=ProbeLimits())
+
+
+def test_dead_sandbox_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that dies takes nothing along but its own file."""
+    monkeypatch.setattr(validation, "PROBE_COMMAND", (sys.executable, "-c", "import os; os.abort()"))
+
+    with pytest.raises(RefusedUpload) as refused:
+        check_uploads([(upload(tmp_path, uploads.jpeg()), "image")], limits=ProbeLimits())
+
+    assert refused.value.code == "image_decode_failed"
+
+
+CONFINED = """
+import socket
+from service.media.probe import confine
+confine()
+for attempt in (lambda: open("/etc/hostname"), socket.socket, lambda: bytearray(2 << 30)):
+    try:
+        attempt()
+    except (OSError, MemoryError) as error:
+        print(type(error).__name__)
+"""
+
+
+def test_sandbox_opens_nothing_and_stays_small() -> None:
+    """Once confined, a process gets no file, no socket and no gigabytes."""
+    reply = subprocess.run(
+        [sys.executable, "-I", "-c", CONFINED], capture_output=True, text=True, check=True, timeout=30
+    )
+
+    assert reply.stdout.split() == ["OSError", "OSError", "MemoryError"]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\xff\xd8\xff\xe0" + bytes(12), "JPEG"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "WebP"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", "WAV"),
+        (b"\xff\xfb\x90\x00" + bytes(12), "MP3"),
+        (b"\x00\x00\x00\x20ftypM4A ", "M4A"),
+        (b"\x00\x00\x00\x20ftypheic", None),
+        (b"\xff\xf1\x50\x80" + bytes(12), None),
+        (b"#EXTM3U\n", None),
+        (b"", None),
+    ],
+)
+def test_signature_is_read_from_content(head: bytes, name: str | None) -> None:
+    """The first bytes decide; playlists, raw AAC and HEIC are nothing."""
+    signature = read_signature(head)
+
+    assert (signature.name if signature else None) == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sys
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Animate IMAGE to AUDIO and write an MP4."""
-    with _errors_on_one_line():
+    with _command():
         from model.generation import GenerationParams
         from model.media.image import read_image
         from model.media.video import write_video
@@ -102,7 +103,7 @@ def localize(
     as_json: JsonOption = False,
 ) -> None:
     """Hear the motion in AUDIO: its curve over 48 frames, and the keyframes that would be painted."""
-    with _errors_on_one_line():
+    with _command():
         from model.localization.plan import plan_keyframes
 
         clip = _read_sound(audio, start_s=audio_start)
@@ -162,7 +163,10 @@ def _progress() -> Iterator[ProgressReport]:
 
 
 @contextmanager
-def _errors_on_one_line() -> Iterator[None]:
+def _command() -> Iterator[None]:
+    """Prepare the process for the model, and say errors in one line."""
+    # Read once, when torch is loaded: idle threads that spin make a busy machine ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         yield
     except KeyVIDError as error:

@@ -73,7 +73,7 @@ def _demo_clip(index: int) -> DemoClip:
     score = play_steadily(dice, min(rate, 2.0) if voice == "blast" else rate)
     samples = record(perform_unheard(voice, score, dice), dice)
     canvas = Canvas(320, 512)
-    paint_scene(canvas, subject, dice)
+    paint_scene(canvas, subject, dice, stand_in_share=0.0)
     name = f"{index:02d}-{subject.phrases[0].replace(' ', '-')}"
     return DemoClip(name, subject.kind, canvas.picture(), samples.astype(np.float32), subject.phrases[0], score.times_s)
 

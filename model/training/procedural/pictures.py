@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from model.training.procedural.dice import Dice
     from model.training.procedural.drawn import Drawn
 
-_STAND_IN_SHARE = 0.22
+STAND_IN_SHARE = 0.22
 _OWN_SHAPE = ("flow", "shot", "bow")  # the law shows only where its own parts are seen
 
 
-def paint_scene(canvas: Canvas, subject: Subject, dice: Dice) -> Drawn:
-    """Paint a picture of the subject and return where it lies."""
+def paint_scene(canvas: Canvas, subject: Subject, dice: Dice, *, stand_in_share: float = STAND_IN_SHARE) -> Drawn:
+    """Paint a picture and return where its subject lies; a share of subjects is stood in for by a plain thing."""
     ground = paint_place(canvas, dice)
     if dice.chance(0.25):
         paint_marks(canvas, dice)
     for _ in range(dice.pick((0, 0, 1, 1, 2))):
         _paint_distractor(canvas, subject, dice, ground)
-    stands_in = subject.kind not in _OWN_SHAPE and dice.chance(_STAND_IN_SHARE)
+    stands_in = subject.kind not in _OWN_SHAPE and dice.chance(stand_in_share)
     painter: Painter = dice.pick(STAND_INS if stands_in else subject.painters)
     size = dice.between(0.42, 0.85)
     x = canvas.aspect / 2 + dice.between(-0.28, 0.28)

@@ -130,13 +130,11 @@ def play_notes(dice: Dice) -> Score:
     """Notes of a horn, which start sharply and may glide into the next pitch."""
     calls = play_calls(dice, length_s=(0.14, 0.6), gap_s=(0.015, 0.15))
     clock = seconds()
-    pitch = np.zeros(NUM_SAMPLES, np.float32)
-    previous = 0.0
-    for time in calls.times_s:
-        note = dice.pick((0.0, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0))
+    notes = [dice.pick((0.0, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0)) for _ in calls.times_s]
+    pitch = np.full(NUM_SAMPLES, notes[0], np.float32)  # only intervals can be heard: the slide waits at the first note
+    for time, previous, note in zip(calls.times_s[1:], notes, notes[1:], strict=False):
         glide = np.clip((clock - time + 0.02) / 0.05, 0, 1)
         pitch = np.where(clock >= time - 0.02, previous + (note - previous) * glide, pitch).astype(np.float32)
-        previous = note
     return Score(calls.times_s, calls.strengths, calls.lengths_s, None, pitch)
 
 

@@ -1,6 +1,10 @@
 """Commands of the HTTP API: `keyvid api` and `keyvid openapi`."""
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -22,14 +26,15 @@ def api(
 ) -> None:
     """Run the HTTP API alone; workers and the reconciler run elsewhere."""
     import uvicorn
-    from workers.logs import configure_logs
 
     from service.app import create_app
     from service.settings import ServiceSettings
+    from workers.logs import configure_logs
 
     given = {"host": host, "port": port, "data_dir": data_dir}
     settings = ServiceSettings.model_validate({name: value for name, value in given.items() if value is not None})
-    configure_logs(settings)
+    configure_logs(settings, process="api")
+    _end_with_parent()
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -39,6 +44,20 @@ def api(
         server_header=False,
         timeout_graceful_shutdown=10,
     )
+
+
+def _end_with_parent() -> None:
+    """Stop when the supervisor that started this process is gone, however it went."""
+    parent = os.environ.get("KEYVID_PARENT_PID", "")
+    if not parent.isdecimal():
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 @app.command()

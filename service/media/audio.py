@@ -95,11 +95,11 @@ def _canonicalize(container: InputContainer, target: BinaryIO, decoder: str, lim
             rest = resampler.resample_chunk(np.empty((0, channels), np.float32), last=True)
             output.writeframesraw(_to_pcm(rest))
     duration_s = num_samples / rate
+    if decoder in _STATES_ITS_LENGTH and duration_s < _stated_seconds(stream) - 0.1:
+        raise _damaged()
     if duration_s < limits.min_audio_seconds:
         least = limits.min_audio_seconds
         raise Refused("audio_too_short", f"The sound lasts {duration_s:.2f} seconds: at least {least:g} are needed.")
-    if decoder in _STATES_ITS_LENGTH and duration_s < _stated_seconds(stream) - 0.1:
-        raise _damaged()
     return {"duration_s": duration_s, "sample_rate": rate, "channels": channels}
 
 

@@ -63,7 +63,7 @@ def main() -> None:
     files = [(Path(item.source).open("rb"), Path(item.target).open("wb")) for item in request.items]  # noqa: SIM115  (closed by exit)
     for name in ("ascii", "latin-1", "utf-8", "utf-16"):
         codecs.lookup(name)  # loaded from disk on first use, which is impossible below
-    _confine()
+    confine()
 
     for item, canonicalize, (source, target) in zip(request.items, canonicalizers, files, strict=True):
         try:
@@ -90,7 +90,7 @@ def _canonicalizer(kind: str) -> Callable[[BinaryIO, BinaryIO, str, ProbeLimits]
     return canonicalize_audio
 
 
-def _confine() -> None:
+def confine() -> None:
     """Give up everything that decoding open files does not need."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+PROBE_COMMAND = (sys.executable, "-I", "-m", "service.media.probe")
 WALL_SECONDS = 60.0  # the processor limit ends hostile files long before; this one means that the machine is overloaded
 _CRASHED = {"image": "image_decode_failed", "audio": "audio_decode_failed"}
 _ACCEPTED = {"image": "JPEG, PNG and WebP", "audio": "WAV, FLAC, MP3, Ogg (Vorbis, Opus) and M4A"}
@@ -97,7 +98,7 @@ def _run_probe(request: ProbeRequest) -> list[dict[str, Any]]:
     environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads cost address space
     child = subprocess.Popen(
-        [sys.executable, "-I", "-m", "service.media.probe"],
+        PROBE_COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

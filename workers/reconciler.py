@@ -16,7 +16,7 @@ import structlog
 
 from workers.broker import open_broker
 from workers.database import Database, upgrade
-from workers.errors import Transient
+from workers.errors import BlobNotFound, Transient
 from workers.roster import Roster
 from workers.storage import open_storage
 from workers.upkeep import Upkeep
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from workers.broker import Broker
     from workers.settings import Settings
-    from workers.storage import BlobStat, BlobStore
+    from workers.storage import BlobStore
 
 logger = structlog.get_logger(__name__)
 
@@ -37,6 +37,7 @@ TICKET_PERIOD_S = 10.0  # tickets for waiting rows are sent again this often
 SWEEP_PERIOD_S = 600.0
 PURGE_BATCH = 50
 SILENT_WORKER_S = 3600.0
+TEMP_LIFE_S = 86_400.0  # longer than any job or upload takes: their files must not be swept under them
 
 
 @runtime_checkable
@@ -114,18 +115,18 @@ class Reconciler:
                     self._storage.delete(blob.key)
         if isinstance(self._storage, KeepsDrafts):
             self._storage.sweep_drafts(before=before)
-        sweep_folder(self._settings.temp_dir, before=before)
+        sweep_folder(self._settings.temp_dir, before=time.time() - TEMP_LIFE_S)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)
 
     def _drop_input(self, key: str) -> None:
         """Remove an input that nobody names, unless it is so young that a request may be about to name it."""
-        blob = self._stat(key)
-        is_old = blob is not None and blob.modified_at < time.time() - self._settings.orphan_seconds
+        try:
+            blob = self._storage.stat(key)
+        except BlobNotFound:
+            return
+        is_old = blob.modified_at < time.time() - self._settings.orphan_seconds
         if is_old and not self._upkeep.is_input_needed(key):
             self._storage.delete(key)
-
-    def _stat(self, key: str) -> BlobStat | None:
-        return next((blob for blob in self._storage.list_prefix(key) if blob.key == key), None)
 
 
 def sweep_folder(folder: Path, *, before: float) -> None:

@@ -61,7 +61,6 @@ def get_videos(resources: ResourcesDep) -> VideoService:
         store=resources.store,
         storage=resources.storage,
         settings=resources.settings,
-        send_ticket=resources.send_ticket,
         tenant=TENANT,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from service.models.schemas import Model, ModelInputs
@@ -12,16 +11,6 @@ if TYPE_CHECKING:
     from service.settings import ServiceSettings
 
 RELEASED_AT = 1_795_478_400  # 24 November 2026: clients expect a time, and none is recorded with the weights
-
-
-def default_model(settings: ServiceSettings) -> str:
-    """Name of the model that requests get when they name none; a folder of weights goes by the folder's name."""
-    return PurePath(settings.model).name
-
-
-def model_names(settings: ServiceSettings) -> tuple[str, ...]:
-    """Names that a request may ask for."""
-    return (default_model(settings),)
 
 
 def list_models(settings: ServiceSettings) -> list[Model]:
@@ -45,5 +34,5 @@ def list_models(settings: ServiceSettings) -> list[Model]:
             num_frames=NUM_FRAMES,
             inputs=inputs,
         )
-        for name in model_names(settings)
+        for name in (settings.model_name,)
     ]

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -38,12 +38,16 @@ _CREATE_BODY = form_body(
     openapi_extra=_CREATE_BODY,
     responses=problems(400, 408, 413, 415, 422, 503),
 )
-async def create_video(request: Request, response: Response, resources: ResourcesDep, videos: VideosDep) -> Video:
+async def create_video(
+    request: Request, response: Response, background: BackgroundTasks, resources: ResourcesDep, videos: VideosDep
+) -> Video:
     """Animate a picture to a sound: send both and a prompt, and get a video that is made from now on."""
     settings = resources.settings
     await run_in_threadpool(check_free_disk, settings)
     async with receive_form(request, settings.temp_dir, form_limits(settings)) as form:
         video = await anyio.to_thread.run_sync(videos.create, form, limiter=resources.probe_limiter)
+    # Behind the answer, because a dead broker takes its time; a ticket that is never sent only costs a few seconds.
+    background.add_task(resources.send_ticket)
     response.headers["Location"] = video.links.self
     return video
 

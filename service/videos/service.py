@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from service.content import Content
 from service.errors import ContentExpired, FieldError, NotFound, NotReady, ValidationFailed, invalid_fields
 from service.forms import parse_fields
 from service.media.intake import probe_limits, store_input
 from service.media.validation import check_uploads
-from service.models.catalogue import default_model, model_names
 from service.multipart import FormLimits
 from service.videos.presentation import describe
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
@@ -21,8 +20,6 @@ from workers.errors import FileNotKnown, JobNotFound
 from workers.jobs import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from service.media.signature import Kind
     from service.media.validation import Upload
     from service.multipart import Form
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from workers.storage import BlobStore
 
 Variant = Literal["video", "thumbnail"]
+Input = TypeVar("Input", ImageInput, AudioInput)
 
 IMAGE_FIELD = "input_reference"
 AUDIO_FIELD = "audio"
@@ -53,7 +51,6 @@ class VideoService:
     store: JobStore
     storage: BlobStore
     settings: ServiceSettings
-    send_ticket: Callable[[], bool]
     tenant: str
 
     def create(self, form: Form) -> Video:
@@ -62,14 +59,12 @@ class VideoService:
         Raises: ValidationFailed, RefusedUpload, UnsupportedMedia; Transient errors of the queue side.
         """
         fields = parse_fields(CreateVideoFields, form.fields, file_fields=(IMAGE_FIELD, AUDIO_FIELD))
-        if fields.model not in (None, *model_names(self.settings)):
+        if fields.model not in (None, self.settings.model_name):
             raise ValidationFailed("There is no model of this name: see /v1/models.", param="model")
         image, audio = self._inputs(form, fields)
-        if fields.audio_start >= audio.duration_s:
-            raise ValidationFailed(f"The sound ends after {audio.duration_s:.2f} seconds.", param="audio_start")
         width, height = (int(side) for side in fields.size.split("x"))
         request = VideoRequest(
-            model=fields.model or default_model(self.settings),
+            model=self.settings.model_name,
             image=image,
             audio=audio,
             width=width,
@@ -88,9 +83,7 @@ class VideoService:
                 }
             ),
         )
-        job = self.store.create(request, tenant=self.tenant, metadata=fields.metadata)
-        self.send_ticket()  # best effort: the row is what counts, and idle workers look for it
-        return self._describe(job)
+        return self._describe(self.store.create(request, tenant=self.tenant, metadata=fields.metadata))
 
     def get(self, video_id: str) -> Video:
         """Read one video. Raises: JobNotFound."""
@@ -158,20 +151,23 @@ class VideoService:
                 errors.append(FieldError(f"/{name}", f"Send exactly one of {name} (a file) and {noun}_file_id."))
         if errors:
             raise invalid_fields(errors)
-        kept_image = self._kept(fields.image_file_id, kind="image", param="image_file_id")
-        kept_audio = self._kept(fields.audio_file_id, kind="audio", param="audio_file_id")
+        kept_image = self._kept(ImageInput, fields.image_file_id, param="image_file_id")
+        kept_audio = self._kept(AudioInput, fields.audio_file_id, param="audio_file_id")
         sent: list[tuple[Upload, Kind | None]] = []
         if kept_image is None:
             sent.append((form.files[IMAGE_FIELD], "image"))
         if kept_audio is None:
             sent.append((form.files[AUDIO_FIELD], "audio"))
         checked = check_uploads(sent, limits=probe_limits(self.settings)) if sent else []
+        duration_s = kept_audio.duration_s if kept_audio else checked[-1].measured["duration_s"]
+        if fields.audio_start >= duration_s:
+            raise ValidationFailed(f"The sound ends after {duration_s:.2f} seconds.", param="audio_start")
         inputs = [kept_image, kept_audio, *(store_input(self.storage, upload) for upload in checked)]
         image = next(item for item in inputs if isinstance(item, ImageInput))
         audio = next(item for item in inputs if isinstance(item, AudioInput))
         return image, audio
 
-    def _kept(self, file_id: str | None, *, kind: Kind, param: str) -> ImageInput | AudioInput | None:
+    def _kept(self, kind: type[Input], file_id: str | None, *, param: str) -> Input | None:
         """A file that was sent before, as an input."""
         if file_id is None:
             return None
@@ -179,13 +175,10 @@ class VideoService:
             file = self.store.get_file(file_id, tenant=self.tenant)
         except FileNotKnown as error:
             raise ValidationFailed("There is no such file.", param=param) from error
-        if "width" in file.media:
-            kept: ImageInput | AudioInput = ImageInput.model_validate(dict(file.media))
-        else:
-            kept = AudioInput.model_validate(dict(file.media))
-        if isinstance(kept, ImageInput) != (kind == "image"):
-            raise ValidationFailed(f"This file is not {'a picture' if kind == 'image' else 'a sound'}.", param=param)
-        return kept
+        if ("width" in file.media) != (kind is ImageInput):
+            noun = "a picture" if kind is ImageInput else "a sound"
+            raise ValidationFailed(f"This file is not {noun}.", param=param)
+        return kind.model_validate(dict(file.media))
 
 
 def _why_not_ready(job: Job) -> str:

@@ -12,11 +12,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.training.procedural.examples import demo_set
 from rich.console import Console
 from rich.table import Table
 
-from model.evaluation.report import SyncRow, sync_report
+from model.evaluation.report import SyncRow, sync_report, timed_demo_set
 from model.pipeline import KeyVIDPipeline
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def rows() -> tuple[SyncRow, ...]:
     """Score keyvid-mini and its comparisons on the demo set."""
-    clips = demo_set()
+    clips = timed_demo_set()
     with Console(stderr=True).status(f"generating {2 * len(clips)} videos"):
         return sync_report(KeyVIDPipeline.from_pretrained("keyvid-mini"), clips)
 

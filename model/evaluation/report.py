@@ -6,50 +6,50 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from model.clips import AudioClip, KeyframePlan
+from model.clips import AudioClip, ImageFrame, KeyframePlan
 from model.evaluation.sync import SyncScore, match_events, motion_energy, prominent_peaks
 from model.generation import GenerationParams, GenerationState
 from model.localization.plan import plan_keyframes
+from model.media.mel import SAMPLE_RATE_HZ
 from model.media.video import read_video, write_video
+from model.training.procedural.examples import demo_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     import numpy.typing as npt
-    import torch
 
-    from model.clips import ImageFrame
     from model.pipeline import KeyVIDPipeline
 
     Frames = npt.NDArray[np.uint8]
 
 
-class TimedClip(Protocol):
-    """A picture and a sound whose events are known."""
+@dataclass(frozen=True, slots=True)
+class TimedClip:
+    """A picture of the model's size, a sound, a prompt, and when something is heard to happen."""
 
-    @property
-    def image(self) -> ImageFrame:
-        """The first frame."""
-        ...
+    image: ImageFrame
+    audio: AudioClip
+    prompt: str
+    event_times_s: tuple[float, ...]
 
-    @property
-    def audio(self) -> AudioClip:
-        """The sound."""
-        ...
 
-    @property
-    def prompt(self) -> str:
-        """What is to be seen."""
-        ...
-
-    @property
-    def event_times_s(self) -> tuple[float, ...]:
-        """When something is heard to happen."""
-        ...
+def timed_demo_set(count: int = 24) -> tuple[TimedClip, ...]:
+    """The demo set, whose pictures, sounds and syntheses training never saw."""
+    return tuple(
+        TimedClip(
+            ImageFrame(torch.from_numpy(clip.picture).permute(2, 0, 1).float() / 127.5 - 1),
+            AudioClip(torch.from_numpy(clip.samples)[None], SAMPLE_RATE_HZ),
+            clip.prompt,
+            clip.event_times_s,
+        )
+        for clip in demo_set(count)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,14 @@ def sync_report(
     """Generate every clip, encode it to MP4, decode that, and score its motion peaks.
 
     Rows: the model; its videos against the events of every other clip (chance, given their rhythm); the model with
-    12 evenly spaced keyframes; videos of noise; still videos.
+    12 evenly spaced keyframes; its motion draft without diffusion; videos of noise; still videos.
     """
     events = [clip.event_times_s for clip in clips]
-    own, uniform = [], []
+    own, uniform, draft = [], [], []
     for index, clip in enumerate(clips):
         own.append(peaks_of_generation(pipeline, clip, seed=index))
         uniform.append(peaks_of_generation(pipeline, clip, seed=index, plan=evenly_spaced(pipeline)))
+        draft.append(_peaks_of_draft(pipeline, clip))
         if on_clip is not None:
             on_clip(index + 1)
     noise = [
@@ -89,6 +90,7 @@ def sync_report(
         _row("keyvid-mini", zip(own, events, strict=True)),
         _row("other sound's events", _every_other(own, events)),
         _row("uniform keyframes", zip(uniform, events, strict=True)),
+        _row("motion draft alone", zip(draft, events, strict=True)),
         _row("noise video", zip(noise, events, strict=True)),
         _row("still video", zip(still, events, strict=True)),
     )
@@ -101,7 +103,7 @@ def peaks_of_generation(
     curve = pipeline.localize(clip.audio)
     state = GenerationState(curve, plan or plan_keyframes(curve, num_keyframes=pipeline.config.num_keyframes))
     generated = pipeline.generate_latents(clip.image, clip.audio, clip.prompt, GenerationParams(seed=seed), state=state)
-    return prominent_peaks(motion_energy(_as_decoded(pipeline, pipeline.decode(generated.latents, clip.image), clip)))
+    return _peaks_of_latents(pipeline, generated.latents, clip)
 
 
 def evenly_spaced(pipeline: KeyVIDPipeline) -> KeyframePlan:
@@ -110,13 +112,20 @@ def evenly_spaced(pipeline: KeyVIDPipeline) -> KeyframePlan:
     return KeyframePlan(tuple(num_frames * index // count for index in range(count)), num_frames)
 
 
-def _as_decoded(pipeline: KeyVIDPipeline, chunks: Iterable[torch.Tensor], clip: TimedClip) -> Frames:
-    """Frames as a viewer's player gets them, after H.264."""
+def _peaks_of_draft(pipeline: KeyVIDPipeline, clip: TimedClip) -> list[int]:
+    """Motion peaks of the draft that diffusion starts from; none where a model has no draft."""
+    draft = pipeline.encode(clip.image, clip.audio, clip.prompt).draft
+    return [] if draft is None else _peaks_of_latents(pipeline, draft, clip)
+
+
+def _peaks_of_latents(pipeline: KeyVIDPipeline, latents: torch.Tensor, clip: TimedClip) -> list[int]:
+    """Motion peaks of the frames as a viewer's player gets them, after H.264."""
     config = pipeline.config
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")
+        chunks = pipeline.decode(latents, clip.image)
         write_video(chunks, clip.audio, path, fps=config.fps, num_frames=config.video.frames)
-        return read_video(path).frames
+        return prominent_peaks(motion_energy(read_video(path).frames))
 
 
 def _noise_video(seed: int, num_frames: int) -> Frames:

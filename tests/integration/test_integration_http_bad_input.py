@@ -103,7 +103,7 @@ def test_bad_picture(client: TestClient, data_dir: Path, data: bytes, status: in
         (b"", 422, "audio_decode_failed"),
         (JPEG, 415, "unsupported_media_type"),
     ],
-    ids=["words", "playlist", "hidden playlist", "no samples", "nan", "ten hours", "short", "cut", "nothing", "picture"],
+    ids=["words", "playlist", "hidden", "no samples", "nan", "ten hours", "short", "cut", "nothing", "picture"],
 )
 def test_bad_sound(client: TestClient, data_dir: Path, data: bytes, status: int, code: str) -> None:
     """A sound that cannot be used refuses the request, picture included."""
@@ -126,7 +126,7 @@ def test_bad_sound(client: TestClient, data_dir: Path, data: bytes, status: int,
         ({"num_inference_steps": "1000000000"}, "num_inference_steps"),
         ({"audio_start": "1.5"}, "audio_start"),
         ({"sede": "5"}, "sede"),
-        ({"output_path": "/tmp/x"}, "output_path"),
+        ({"output_path": "/etc/x"}, "output_path"),
         ({"input_reference": None}, "input_reference"),
         ({"audio": None}, "audio"),
         ({"prompt": None}, "prompt"),
@@ -162,32 +162,28 @@ def test_endless_prompt(client: TestClient, data_dir: Path, length: int) -> None
     assert_refused(send(client, **{**PARTS, "prompt": "x" * length}), data_dir, status=413, code="payload_too_large")
 
 
+FIFTY_THOUSAND_PARTS = b"".join(
+    f'--edge\r\nContent-Disposition: form-data; name="{number}"\r\n\r\n\r\n'.encode() for number in range(50_000)
+)
+
+
 @pytest.mark.parametrize(
-    ("content_type", "body", "status", "code"),
+    ("content_type", "body", "code"),
     [
-        ("application/json", b"{}", 415, "unsupported_media_type"),
-        ("multipart/form-data", b"", 400, "malformed_multipart"),
-        ("multipart/form-data; boundary=edge", b"words", 400, "malformed_multipart"),
-        ("multipart/form-data; boundary=" + "e" * 500, b"words", 400, "malformed_multipart"),
-        ("multipart/form-data; boundary=edge", b"--edge\r\nContent-Disposition: x\r\n\r\n", 400, "malformed_multipart"),
-        (
-            "multipart/form-data; boundary=edge",
-            b"".join(
-                f'--edge\r\nContent-Disposition: form-data; name="{number}"\r\n\r\n\r\n'.encode() for number in range(50_000)
-            ),
-            400,
-            "malformed_multipart",
-        ),
+        ("application/json", b"{}", "unsupported_media_type"),
+        ("multipart/form-data", b"", "malformed_multipart"),
+        ("multipart/form-data; boundary=edge", b"words", "malformed_multipart"),
+        ("multipart/form-data; boundary=" + "e" * 500, b"words", "malformed_multipart"),
+        ("multipart/form-data; boundary=edge", b"--edge\r\nContent-Disposition: x\r\n\r\n", "malformed_multipart"),
+        ("multipart/form-data; boundary=edge", FIFTY_THOUSAND_PARTS, "malformed_multipart"),
     ],
     ids=["json", "no boundary", "words", "long boundary", "no name", "fifty thousand parts"],
 )
-def test_bad_form(
-    client: TestClient, data_dir: Path, content_type: str, body: bytes, status: int, code: str
-) -> None:
+def test_bad_form(client: TestClient, data_dir: Path, content_type: str, body: bytes, code: str) -> None:
     """A body that is no form is refused as that."""
     reply = client.post("/v1/videos", content=body, headers={"Content-Type": content_type})
 
-    assert_refused(reply, data_dir, status=status, code=code)
+    assert_refused(reply, data_dir, status=415 if code == "unsupported_media_type" else 400, code=code)
 
 
 @pytest.mark.parametrize("path", ["", "/content", "/content-url", "/events"])

@@ -105,11 +105,13 @@ def _canonicalize(container: InputContainer, target: BinaryIO, decoder: str, lim
 
 def _sound_of(container: InputContainer, decoder: str) -> AudioStream:
     """The first sound of a file, if its codec is one that this kind of file may hold."""
-    for stream in container.streams.audio:
-        if stream.codec_context.name in _CODECS[decoder].split(","):
-            stream.codec_context.thread_count = 1
-            return stream
-        raise Refused("audio_decode_failed", f"Sound coded as {stream.codec_context.name[:20]} is not accepted.")
+    if container.streams.audio:
+        stream = container.streams.audio[0]
+        codec = getattr(stream.codec_context, "name", None)  # there is no context when ffmpeg does not know the codec
+        if codec not in _CODECS[decoder].split(","):
+            raise Refused("audio_decode_failed", "The sound is coded in a way that is not accepted.")
+        stream.codec_context.thread_count = 1
+        return stream
     raise Refused("audio_decode_failed", "There is no sound in the file.")
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.errors import RefusedUpload, UnsupportedMedia
 from service.media import validation
+from service.media.audio import canonicalize_audio
+from service.media.image import canonicalize_image
 from service.media.limits import ProbeLimits
+from service.media.refusal import Refused
 from service.media.signature import read_signature
 from service.media.validation import Upload, check_uploads
 from tests import uploads
@@ -130,3 +136,41 @@ def test_signature_is_read_from_content(head: bytes, name: str | None) -> None:
     signature = read_signature(head)
 
     assert (signature.name if signature else None) == name
+
+
+SAMPLES = {
+    "JPEG": uploads.jpeg(),
+    "PNG": uploads.encoded(uploads.picture()),
+    "WEBP": uploads.encoded(uploads.picture(), "WEBP"),
+    "wav": uploads.wav(0.5),
+    "flac": uploads.sound("flac", "flac", seconds=0.5),
+    "mp3": uploads.sound("mp3", "libmp3lame", seconds=0.5),
+    "ogg": uploads.sound("ogg", "libopus", seconds=0.5),
+    "mov": uploads.sound("ipod", "aac", seconds=0.5),
+}
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    decoder=st.sampled_from(sorted(SAMPLES)),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
+    reach=st.sampled_from([128, 1 << 30]),
+    kept=st.floats(0, 1),
+)
+def test_damaged_file_is_decoded_or_refused(
+    decoder: str, changes: list[tuple[float, int]], reach: int, kept: float
+) -> None:
+    """Whatever is changed in a good file, the answer is a canonical file or a refusal, never another error."""
+    data = bytearray(SAMPLES[decoder])
+    for place, value in changes:
+        data[int(place * min(reach, len(data)))] = value
+    source = io.BytesIO(data if kept > 0.5 else data[: int(2 * kept * len(data))])
+    canonicalize = canonicalize_image if decoder.isupper() else canonicalize_audio
+
+    try:
+        outcome = canonicalize(source, io.BytesIO(), decoder, ProbeLimits())
+    except Refused as refused:
+        outcome = {refused.code: 1}
+
+    assert outcome
+    assert all(value > 0 for value in outcome.values())

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from model.clips import VideoShape
 from model.codecs.latent_flow import FlowCodecConfig
+from model.codecs.vae import VaeConfig
 from model.conditioning import AudioLayout  # noqa: TC001  (model.serialization reads the hints of fields)
 from model.diffusion.denoise import Sampling
 from model.diffusion.guidance import Guidance
 from model.diffusion.schedule import NoiseSchedule, noise_schedule
 from model.encoders.audio import AudioTrunkConfig
-from model.encoders.image import ConvImageConfig
-from model.encoders.text import WordTextConfig
+from model.encoders.image import ClipImageConfig, ConvImageConfig
+from model.encoders.text import ClipTextConfig, WordTextConfig
 from model.generation import InterpolationMode  # noqa: TC001  (as above)
 from model.localization.network import LocalizerConfig
 from model.networks.draft import DraftConfig
@@ -93,20 +94,49 @@ class ModelConfig:
     interpolation_mode: InterpolationMode
     keyframes: StageConfig
     interpolation: StageConfig
-    text_encoder: WordTextConfig
-    image_encoder: ConvImageConfig
+    text_encoder: ClipTextConfig | WordTextConfig
+    image_encoder: ClipImageConfig | ConvImageConfig
     resampler: ResamplerConfig | None
     audio_encoder: AudioTrunkConfig
     localizer: LocalizerConfig
     keyframes_unet: UNetConfig
     interpolation_unet: UNetConfig
-    codec: FlowCodecConfig
+    codec: VaeConfig | FlowCodecConfig
     draft: DraftConfig | None = None
 
     @property
     def clip_seconds(self) -> float:
         """Length of the video, and of the sound that drives it."""
         return self.video.frames / self.fps
+
+
+def keyvid_512() -> ModelConfig:
+    """The published network: 320 x 512, VAE, OpenCLIP and ImageBind; needs a GPU."""
+    return ModelConfig(
+        name="keyvid-512",
+        video=VideoShape(frames=48, height=320, width=512),
+        fps=24,
+        num_keyframes=12,
+        audio_layout="released",
+        normalize_loudness=False,
+        interpolation_mode="released",
+        keyframes=StageConfig(
+            fps=6, num_inference_steps=90, eta=1.0, guidance=Guidance(text=7.5, image=2.0, audio=7.5, rescale=0.7)
+        ),
+        interpolation=StageConfig(
+            fps=24, num_inference_steps=90, eta=1.0, guidance=Guidance(text=7.5, image=2.0, audio=9.0, rescale=0.7)
+        ),
+        text_encoder=ClipTextConfig(),
+        image_encoder=ClipImageConfig(),
+        resampler=ResamplerConfig(),
+        audio_encoder=AudioTrunkConfig(),
+        localizer=LocalizerConfig(
+            trunk=AudioTrunkConfig(stride=(4, 4), mel_frames=198, has_class_token=False), head="token_mixing"
+        ),
+        keyframes_unet=UNetConfig(),
+        interpolation_unet=UNetConfig(has_frame_index=False),
+        codec=VaeConfig(),
+    )
 
 
 def keyvid_mini() -> ModelConfig:
@@ -192,5 +222,5 @@ def tiny(*, height: int = 64, width: int = 128) -> ModelConfig:
         localizer=LocalizerConfig(trunk=replace(trunk, mel_frames=198, has_class_token=False)),
         keyframes_unet=unet,
         interpolation_unet=replace(unet, has_frame_index=False),
-        codec=FlowCodecConfig(),
+        codec=VaeConfig(channels=8, num_groups=4),
     )

@@ -1,5 +1,6 @@
 """Weights on disk: a folder with `model_index.json` and, for each component, `config.json` and `model.safetensors`.
 
+A CLIP text encoder also has its vocabulary in `tokenizer/`.
 Loading is strict; parameters are created without storage and take over the file's.
 """
 
@@ -19,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from model.codecs.latent_flow import FlowCodecConfig, LatentFlowCodec
+from model.codecs.vae import VaeCodec, VaeConfig
 from model.config import ModelConfig
 from model.encoders.audio import AudioTrunk, AudioTrunkConfig
-from model.encoders.image import ConvImageConfig, ConvImageEncoder
-from model.encoders.text import WordTextConfig, WordTextEncoder
+from model.encoders.image import ClipImageConfig, ClipImageEncoder, ConvImageConfig, ConvImageEncoder
+from model.encoders.text import ClipTextConfig, ClipTextEncoder, WordTextConfig, WordTextEncoder
 from model.errors import CheckpointMismatch, CheckpointMissing
 from model.localization.network import Localizer, LocalizerConfig
 from model.networks.draft import DraftConfig, MotionDraft
@@ -39,15 +41,19 @@ if TYPE_CHECKING:
 
 FORMAT = "keyvid-1"
 INDEX = "model_index.json"
+TOKENIZER = "tokenizer"
 PACKAGED_WEIGHTS = Path(__file__).parent / "weights"
 
 _BUILDERS: Mapping[type, Callable[..., object]] = {
+    ClipTextConfig: ClipTextEncoder,
     WordTextConfig: WordTextEncoder,
+    ClipImageConfig: ClipImageEncoder,
     ConvImageConfig: ConvImageEncoder,
     ResamplerConfig: Resampler,
     AudioTrunkConfig: AudioTrunk,
     LocalizerConfig: Localizer,
     UNetConfig: UNet,
+    VaeConfig: VaeCodec,
     FlowCodecConfig: LatentFlowCodec,
     DraftConfig: MotionDraft,
 }
@@ -109,6 +115,8 @@ def save_components(folder: Path, config: ModelConfig, components: Components, *
         if name in modules:
             tensors = {key: _stored(tensor, dtype) for key, tensor in modules[name].state_dict().items()}
             save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
+    if isinstance(components.text_encoder, ClipTextEncoder):
+        components.text_encoder.save_tokenizer(folder / TOKENIZER)
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -141,6 +149,8 @@ def load_components(folder: Path, config: ModelConfig, *, device: torch.device, 
         _fill(module, folder / name / "model.safetensors", component=name)
         module.to(device=device, dtype=unet_dtype if isinstance(module, UNet) else torch.float32)
         module.eval().requires_grad_(requires_grad=False)
+    if isinstance(components.text_encoder, ClipTextEncoder):
+        components.text_encoder.load_tokenizer(folder / TOKENIZER)
     return components
 
 

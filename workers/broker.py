@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+EMBEDDED_URL = "filesystem://localhost//"  # kombu wants a host, and warns without one
 TICKET_LIFE_S = 600  # an older ticket is dropped unread: whatever it announced was found by a poll long ago
 PUBLISH_TIMEOUT_S = 1.0
 
@@ -29,7 +30,7 @@ def make_app(settings: Settings) -> Celery:
     """Make the Celery app for the broker that the settings name."""
     app = Celery("keyvid", set_as_current=False)
     app.conf.update(
-        broker_url=settings.broker_url,
+        broker_url=EMBEDDED_URL if _is_embedded(settings) else settings.broker_url,
         broker_transport_options=_transport_options(settings),
         broker_connection_timeout=PUBLISH_TIMEOUT_S,
         broker_connection_retry_on_startup=True,
@@ -93,8 +94,12 @@ def open_broker(settings: Settings) -> Broker:
     return Broker(make_app(settings))
 
 
+def _is_embedded(settings: Settings) -> bool:
+    return settings.broker_url.startswith("filesystem:")
+
+
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    if not settings.broker_url.startswith("filesystem"):
+    if not _is_embedded(settings):
         return {
             "health_check_interval": 25,
             "socket_keepalive": True,

@@ -6,8 +6,10 @@ import os
 import signal
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING
 
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_shutdown, worker_shutting_down
 
 from workers.broker import make_app
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 PARENT_VARIABLE = "KEYVID_PARENT_PID"
 PARENT_PERIOD_S = 0.5
 CELERY_ARGUMENTS = (
+    "--quiet",
     "worker",
     "--pool=threads",
     "--concurrency=1",
@@ -49,6 +52,7 @@ def run_worker(settings: Settings) -> None:
     app = make_app(settings)
     register_tasks(app, supervisor)
     _connect_signals(settings, supervisor)
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: only JSON is accepted here
     supervisor.start()  # not only once the broker answers: jobs are found without it
     try:
         app.worker_main([*CELERY_ARGUMENTS, f"--hostname={supervisor.id}"])

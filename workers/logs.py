@@ -21,7 +21,13 @@ def configure_logs(settings: Settings, *, process: str) -> None:
     """
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+
+    def name_process(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        event.setdefault("process", process)  # not bound context: that of one thread does not reach the others
+        return event
+
     shared: list[structlog.types.Processor] = [
+        name_process,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,4 +52,3 @@ def configure_logs(settings: Settings, *, process: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in THIRD_PARTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(process=process)

@@ -1,0 +1,115 @@
+"""A double of the model for tests of failures and time: it takes steps of a set length, and breaks on demand.
+
+The prompt of a request is its script, words apart by blanks:
+`step_ms=N` (20), `steps=N` (6 per diffusion stage), and at the third keyframe step `crash`, `crash_once`,
+`hang`, `memory_error`, `device_error` or `bad_input`. Every step is one line of `paced.log` in the data folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from workers.contract import FPS, NUM_FRAMES
+from workers.jobs import RUNNING_STAGES, JobStage, Keyframes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from workers.engine import EngineHooks, EngineJob
+    from workers.settings import Settings
+
+WIDTH, HEIGHT = 64, 32
+BREAK_AT_STEP = 3
+HEARD = Keyframes(indices=(0, 12, 24), curve=(0.0,) * NUM_FRAMES, peaks=(12,), valleys=(24,))
+
+
+class BadInput(Exception):  # noqa: N818 - as the model's own errors
+    """As the model's own error of this code."""
+
+    code = "invalid_input"
+
+
+def load(settings: Settings) -> PacedEngine:
+    """The factory that KEYVID_ENGINE names."""
+    return PacedEngine(settings.data_dir)
+
+
+@dataclass
+class PacedEngine:
+    """Makes the same small video for every request, slowly."""
+
+    folder: Path
+    digest: str = "paced-1"
+
+    def describe(self) -> Mapping[str, str]:
+        """Only what a test looks for."""
+        return {"model": "paced", "device": "none"}
+
+    def warm_up(self) -> None:
+        """Make the one video."""
+        self.video = small_video(self.folder / f"paced-{os.getpid()}.mp4")
+
+    def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
+        """Play the script of the prompt."""
+        words = job.request.prompt.split()
+        numbers = {name: int(value) for name, _, value in (word.partition("=") for word in words) if value}
+        pause_s = numbers.get("step_ms", 20) / 1000
+        steps = numbers.get("steps", 6)
+        done = (job.state or b"").decode()
+        self._log(f"begin seed={job.request.seed} resumed={done or 'nothing'}")
+        for stage, total in ((JobStage.LOCALIZATION, 1), (JobStage.KEYFRAMES, steps), (JobStage.INTERPOLATION, steps)):
+            if done and RUNNING_STAGES.index(stage) <= RUNNING_STAGES.index(JobStage(done)):
+                continue
+            for step in range(total):
+                hooks.on_step(stage, step, total)
+                self._log(f"step seed={job.request.seed} {stage} {step}")
+                if stage is JobStage.KEYFRAMES and step == BREAK_AT_STEP:
+                    self._break(words)
+                time.sleep(pause_s)
+            if stage is not JobStage.INTERPOLATION:
+                hooks.on_state(stage, stage.value.encode(), HEARD)
+        hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
+        job.output.write_bytes(self.video)
+        self._log(f"end seed={job.request.seed}")
+
+    def _break(self, words: list[str]) -> None:
+        marker = self.folder / "crashed_once"
+        if "crash" in words or ("crash_once" in words and not marker.exists()):
+            marker.touch()
+            os._exit(139)
+        while "hang" in words:
+            time.sleep(3600)
+        if "memory_error" in words:
+            raise MemoryError
+        if "device_error" in words:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if "bad_input" in words:
+            raise BadInput
+
+    def _log(self, line: str) -> None:
+        with (self.folder / "paced.log").open("a") as log:
+            log.write(f"{time.time():.3f} {line}\n")
+
+
+def small_video(path: Path) -> bytes:
+    """48 small frames with two seconds of silence, as H.264 and AAC."""
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=FPS)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio = container.add_stream("aac", rate=48_000, layout="mono")
+        for index in range(NUM_FRAMES):
+            picture = np.full((HEIGHT, WIDTH, 3), index * 5, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 96_000), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 48_000
+        container.mux(audio.encode(silence))
+        container.mux(audio.encode())
+    return path.read_bytes()

@@ -1,0 +1,347 @@
+"""Real worker processes on the embedded backends: what happens to jobs when something dies.
+
+The model's place is taken by an engine that only takes time, so that failures can be put where they hurt.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from workers.broker import open_broker
+from workers.contract import AudioInput, ImageInput, VideoRequest
+from workers.database import Database
+from workers.job_store import open_job_store
+from workers.jobs import EventType, JobStage, JobStatus
+from workers.roster import Roster, WorkerState
+from workers.settings import Settings
+from workers.storage import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from workers.jobs import Job
+
+HERE = Path(__file__).parent
+TENANT = "default"
+WAIT_S = 40.0  # generous: the machine may be busy; nothing sleeps as long when all is well
+STEP_S = 0.1
+pytestmark = pytest.mark.timeout(120)
+
+
+class Installation:
+    """One data folder with its store, and the processes that were started on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(HERE),
+            "KEYVID_DATA_DIR": str(folder),
+            "KEYVID_ENGINE": "paced_engine:load",
+            "KEYVID_LEASE_SECONDS": "2",
+            "KEYVID_LEASE_RENEW_SECONDS": "0.5",
+            "KEYVID_CANCEL_POLL_SECONDS": "0.1",
+            "KEYVID_IDLE_POLL_SECONDS": "0.5",
+            "KEYVID_RECONCILE_SECONDS": "0.3",
+            "KEYVID_CANCEL_GRACE_SECONDS": "2",
+            "KEYVID_RETRY_BACKOFF_SECONDS": "[0, 0, 0]",
+        }
+        self.folder = folder
+        self.settings = Settings(data_dir=folder)
+        self.store = open_job_store(self.settings)
+        self.database = Database(self.settings.database_url)
+        self.roster = Roster(self.database)
+        self.storage = open_storage(self.settings)
+        self.broker = open_broker(self.settings)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        for key in ("inputs/image", "inputs/audio"):
+            self.storage.put_bytes(key, b"canonical", content_type="application/octet-stream")
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start `keyvid <command>`; its log goes to a file of the data folder."""
+        with (self.folder / f"{command}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "keyvid", command], env=self.environment, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker and wait until its runner is warm."""
+        process = self.start("worker")
+        wait_for(lambda: self.worker_state(process.pid) in (WorkerState.READY, WorkerState.BUSY), "a warm worker")
+        return process
+
+    def worker_state(self, pid: int) -> WorkerState | None:
+        """What the worker of that process says of itself."""
+        return next((worker.state for worker in self.roster.workers(within_s=60) if worker.pid == pid), None)
+
+    def submit(self, script: str, *, seed: int = 1) -> Job:
+        """Accept a request and send its ticket."""
+        request = VideoRequest(
+            model="keyvid-mini",
+            prompt=script,
+            image=ImageInput(key="inputs/image", sha256="1" * 64, width=64, height=32, bytes=9),
+            audio=AudioInput(
+                key="inputs/audio", sha256="2" * 64, duration_s=2.0, sample_rate=48_000, channels=1, bytes=9
+            ),
+            image_fit="cover",
+            audio_start=0.0,
+            width=64,
+            height=32,
+            seed=seed,
+        )
+        job = self.store.create(request, tenant=TENANT, metadata={})
+        self.broker.send_ticket()
+        return job
+
+    def get(self, job: Job) -> Job:
+        """Read the job again."""
+        return self.store.get(job.id, tenant=TENANT)
+
+    def wait_until_final(self, job: Job) -> Job:
+        """Wait until the job cannot change any more."""
+        wait_for(lambda: self.get(job).status.is_terminal, "a final state")
+        return self.get(job)
+
+    def wait_for_stage(self, job: Job, stage: JobStage) -> None:
+        """Wait until the job runs in a stage."""
+        wait_for(lambda: self.get(job).stage is stage, f"stage {stage}")
+
+    def steps(self) -> list[str]:
+        """What the engine has done, in order."""
+        log = self.folder / "paced.log"
+        return [line.partition(" ")[2] for line in log.read_text().splitlines()] if log.exists() else []
+
+    def outputs(self, job: Job) -> list[str]:
+        """Keys of all videos in storage that belong to the job."""
+        return [blob.key for blob in self.storage.list_prefix(f"outputs/{job.id}/") if blob.key.endswith(".mp4")]
+
+    def close(self) -> None:
+        """End every process that was started here."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.store.close()
+        self.database.close()
+        self.broker.close()
+
+
+def wait_for(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, and say what it was if it never holds."""
+    deadline = time.monotonic() + WAIT_S
+    while not is_so():
+        assert time.monotonic() < deadline, f"no {what} within {WAIT_S} s"
+        time.sleep(0.02)
+
+
+def runner_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
+    """The runner of a worker."""
+    runners = [child for child in psutil.Process(worker.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    assert len(runners) == 1
+    return runners[0]
+
+
+def assert_gapless(installation: Installation, job: Job) -> list[EventType]:
+    """The job's history has every number once, ends once, and returns its kinds."""
+    events = installation.store.events(job.id, after_seq=0, limit=1000)
+    kinds = [event.type for event in events]
+    finals = [kind for kind in kinds if kind in (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert (len(finals), kinds[-1]) == (1, finals[0])
+    return kinds
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    """An empty installation; its processes are ended afterwards."""
+    made = Installation(tmp_path)
+    yield made
+    made.close()
+
+
+def test_job_completes_with_a_checked_video(installation: Installation) -> None:
+    """The whole way of a job through broker, worker, runner and storage."""
+    installation.start_worker()
+
+    job = installation.wait_until_final(installation.submit("step_ms=20"))
+
+    assert (job.status, job.stage, job.progress, job.attempt) == (JobStatus.COMPLETED, JobStage.DONE, 100, 1)
+    assert job.output is not None
+    assert job.output.thumbnail_key is not None
+    assert (job.output.frames, job.output.width, job.output.height) == (48, 64, 32)
+    assert installation.storage.stat(job.output.key).size == job.output.bytes
+    assert installation.storage.stat(job.output.thumbnail_key).size > 0
+    assert job.engine["model"] == "paced"
+    assert {stage.status for stage in job.stages} == {"done"}
+    assert list(installation.settings.temp_dir.iterdir()) == []
+    assert_gapless(installation, job)
+
+
+def test_job_is_found_without_a_ticket(installation: Installation) -> None:
+    """A lost ticket costs one poll, no more."""
+    installation.start_worker()
+    installation.broker.send_ticket = lambda: False  # type: ignore[method-assign]
+
+    job = installation.wait_until_final(installation.submit("step_ms=1"))
+
+    assert job.status is JobStatus.COMPLETED
+
+
+def test_killed_worker_loses_nothing(installation: Installation) -> None:
+    """After kill -9 of a worker another one takes the job up where it was, and there is one result."""
+    installation.start("reconciler")
+    first = installation.start_worker()
+    job = installation.submit("step_ms=150")
+    installation.wait_for_stage(job, JobStage.INTERPOLATION)
+    runner = runner_of(first)
+
+    first.kill()
+    first.wait()
+    wait_for(lambda: not runner.is_running() or runner.status() == psutil.STATUS_ZOMBIE, "end of the orphaned runner")
+    installation.start_worker()
+
+    done = installation.wait_until_final(job)
+    assert (done.status, done.attempt, done.fence) == (JobStatus.COMPLETED, 2, 2)
+    assert installation.outputs(job) == [f"outputs/{job.id}/2/video.mp4"]
+    assert [stage.resumed for stage in done.stages] == [True, True, False, False]
+    assert "begin seed=1 resumed=keyframes" in installation.steps()
+    assert EventType.RETRYING in assert_gapless(installation, job)
+
+
+def test_killed_runner_is_replaced(installation: Installation) -> None:
+    """After kill -9 of the runner its supervisor starts another one and the job completes."""
+    worker = installation.start_worker()
+    job = installation.submit("step_ms=150")
+    installation.wait_for_stage(job, JobStage.KEYFRAMES)
+
+    runner_of(worker).kill()
+
+    done = installation.wait_until_final(job)
+    assert (done.status, done.attempt) == (JobStatus.COMPLETED, 2)
+    assert worker.poll() is None
+    assert_gapless(installation, job)
+
+
+def test_running_job_is_cancelled_within_a_step(installation: Installation) -> None:
+    """A cancel stops the runner at its next step, and the same runner takes the next job."""
+    worker = installation.start_worker()
+    runner = runner_of(worker).pid
+    job = installation.submit(f"step_ms={int(STEP_S * 1000)} steps=200")
+    installation.wait_for_stage(job, JobStage.KEYFRAMES)
+
+    asked_at = time.monotonic()
+    installation.store.request_cancel(job.id, tenant=TENANT)
+    cancelled = installation.wait_until_final(job)
+    took_s = time.monotonic() - asked_at
+
+    assert cancelled.status is JobStatus.CANCELLED
+    assert took_s < WAIT_S / 10  # a bound for correctness; the speed itself is measured by the benchmark
+    steps = len(installation.steps())
+    after = installation.wait_until_final(installation.submit("step_ms=1", seed=2))
+    assert (after.status, runner_of(worker).pid) == (JobStatus.COMPLETED, runner)
+    assert all("seed=2" in step for step in installation.steps()[steps:])
+    assert installation.outputs(job) == []
+
+
+def test_hung_runner_is_killed_after_the_grace_time(installation: Installation) -> None:
+    """A runner that does not listen is killed; only then is the job cancelled."""
+    worker = installation.start_worker()
+    job = installation.submit("hang")
+    wait_for(lambda: any("keyframes 3" in step for step in installation.steps()), "the step that hangs")
+    runner = runner_of(worker)
+
+    installation.store.request_cancel(job.id, tenant=TENANT)
+
+    assert installation.wait_until_final(job).status is JobStatus.CANCELLED
+    assert not runner.is_running()
+    after = installation.wait_until_final(installation.submit("step_ms=1", seed=2))
+    assert after.status is JobStatus.COMPLETED
+
+
+def test_poison_fails_after_three_attempts(installation: Installation) -> None:
+    """An input that kills its runner each time is given up, and other jobs go on."""
+    installation.start_worker()
+
+    poison = installation.wait_until_final(installation.submit("crash step_ms=1"))
+    healthy = installation.wait_until_final(installation.submit("step_ms=1", seed=2))
+
+    assert (poison.status, poison.attempt) == (JobStatus.FAILED, 3)
+    assert poison.failure is not None
+    assert poison.failure.code == "poison_input"
+    assert healthy.status is JobStatus.COMPLETED
+    assert assert_gapless(installation, poison).count(EventType.STARTED) == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "attempts"),
+    [("memory_error", "out_of_memory", 3), ("device_error", "worker_crashed", 3), ("bad_input", "poison_input", 1)],
+)
+def test_errors_are_told_by_their_code(installation: Installation, script: str, code: str, attempts: int) -> None:
+    """What another attempt may help is tried again, and the rest fails at once."""
+    installation.start_worker()
+
+    failed = installation.wait_until_final(installation.submit(f"{script} step_ms=1"))
+
+    assert failed.failure is not None
+    assert (failed.failure.code, failed.attempt) == (code, attempts)
+    assert "/" not in failed.failure.message
+
+
+def test_drain_gives_the_job_back(installation: Installation) -> None:
+    """SIGTERM stops the worker within a step, refunds the attempt, and leaves no process behind."""
+    worker = installation.start_worker()
+    job = installation.submit(f"step_ms={int(STEP_S * 1000)} steps=20")
+    installation.wait_for_stage(job, JobStage.KEYFRAMES)
+    family = psutil.Process(worker.pid).children(recursive=True)
+
+    worker.send_signal(signal.SIGTERM)
+    status = worker.wait(WAIT_S)
+
+    released = installation.get(job)
+    assert (status, released.status, released.attempt) == (0, JobStatus.QUEUED, 0)
+    assert installation.worker_state(worker.pid) is None
+    wait_for(lambda: not any(member.is_running() for member in family), "end of the whole family")
+    installation.start_worker()
+    done = installation.wait_until_final(job)
+    assert (done.status, done.attempt) == (JobStatus.COMPLETED, 1)
+    assert_gapless(installation, job)
+
+
+def test_frozen_worker_cannot_write_after_it_lost_the_job(installation: Installation) -> None:
+    """A worker that wakes after another one took its job over discards what it has."""
+    installation.start("reconciler")
+    frozen = installation.start_worker()
+    job = installation.submit("step_ms=250")
+    installation.wait_for_stage(job, JobStage.KEYFRAMES)
+    runner = runner_of(frozen)
+
+    frozen.send_signal(signal.SIGSTOP)
+    runner.suspend()
+    second = installation.start_worker()
+    done = installation.wait_until_final(job)
+    runner.resume()
+    frozen.send_signal(signal.SIGCONT)
+    wait_for(lambda: installation.worker_state(frozen.pid) is WorkerState.READY, "the first worker to be ready again")
+
+    assert second.poll() is None
+    assert (done.status, done.attempt) == (JobStatus.COMPLETED, 2)
+    assert installation.get(job) == done
+    assert_gapless(installation, job)
+
+
+def test_worker_never_loads_torch(installation: Installation) -> None:
+    """Only the runner may hold the model: the worker's own modules import neither torch nor `model`."""
+    code = (
+        "import sys, workers.lifecycle, workers.reconciler, workers.cli, workers.diagnosis, workers.runner; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'model', 'diffusers')))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

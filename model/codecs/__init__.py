@@ -1,1 +1,38 @@
 """What turns pictures into latents and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from model.diffusion.noise import Noise
+
+
+class Codec(Protocol):
+    """Anything that encodes pictures as latents and draws latents as pictures."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent frame."""
+        ...
+
+    @property
+    def cell_px(self) -> int:
+        """Pixels that one latent cell covers, along height and along width."""
+        ...
+
+    def encode(self, image: Tensor, *, noise: Noise) -> Tensor:
+        """Encode pictures [B, 3, H, W] in [-1, 1] as [B, C, h, w]."""
+        ...
+
+    def hand_over(self, latents: Tensor, first_frame: Tensor, *, noise: Noise) -> Tensor:
+        """Turn generated keyframe latents [1, C, K, h, w] into those that the interpolation stage reads."""
+        ...
+
+    def decode(self, latents: Tensor, first_frame: Tensor) -> Iterator[Tensor]:
+        """Draw latents [1, C, T, h, w] as uint8 [n, H, W, 3], some frames at a time; `first_frame` is [1, 3, H, W]."""
+        ...

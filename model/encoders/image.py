@@ -16,6 +16,10 @@ _COLOUR_FLOOR = 0.1
 _PRIOR_WIDTH = 0.6
 _SMOOTHING_PX = 5
 
+# OpenCLIP's pixel statistics, RGB in [0, 1].
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 
 class ImageEncoder(Protocol):
     """Anything that encodes pictures."""
@@ -128,3 +132,76 @@ def saliency_map(image: Tensor) -> Tensor:
     prior = (-place.square().sum(dim=1, keepdim=True) / (2 * _PRIOR_WIDTH**2)).exp()
     weighted = smooth * prior
     return weighted / weighted.amax(dim=(2, 3), keepdim=True).clamp(min=1e-3)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipImageConfig:
+    """Size of a `ClipImageEncoder`; the defaults are OpenCLIP ViT-H's. `input_px` is the side of its square input."""
+
+    dim: int = 1280
+    depth: int = 32
+    heads: int = 16
+    patch_px: int = 14
+    input_px: int = 224
+
+
+class ClipImageEncoder(nn.Module):
+    """OpenCLIP's vision tower: all tokens of the last layer, class token first, without the final norm.
+
+    Source: KeyVID sec. 3.3; the picture condition of DynamiCrafter.
+    """
+
+    def __init__(self, config: ClipImageConfig) -> None:
+        super().__init__()
+        # Importing transformers takes seconds that keyvid-mini need not spend.
+        from transformers import CLIPVisionConfig, CLIPVisionModel  # noqa: PLC0415
+
+        self.config = config
+        self.network = CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=config.dim,
+                intermediate_size=4 * config.dim,
+                num_hidden_layers=config.depth,
+                num_attention_heads=config.heads,
+                image_size=config.input_px,
+                patch_size=config.patch_px,
+                hidden_act="gelu",
+            )
+        )
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Squeeze pictures [B, 3, H, W] in [-1, 1] to the square input and normalise their colours; no clamping."""
+        square = _squeeze_antialiased(image, self.config.input_px)
+        mean, std = (square.new_tensor(values).view(1, 3, 1, 1) for values in (_CLIP_MEAN, _CLIP_STD))
+        return ((square + 1) / 2 - mean) / std
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Encode pictures [B, 3, H, W] in [-1, 1], any size, as [B, 1 + patches, dim]."""
+        tokens: Tensor = self.network(pixel_values=self.preprocess(image)).last_hidden_state
+        return tokens
+
+
+def _squeeze_antialiased(image: Tensor, side_px: int) -> Tensor:
+    """Resize [B, 3, H, W] to a square: Gaussian blur where it shrinks, then bicubic with aligned corners.
+
+    Source: released behaviour (kornia's antialiased resize); the blur is weaker than a proper antialiasing filter.
+    """
+    factors = [size / side_px for size in image.shape[2:]]
+    if max(factors) > 1:
+        image = _blur(image, [max((factor - 1) / 2, 0.001) for factor in factors])
+    return functional.interpolate(image, size=(side_px, side_px), mode="bicubic", align_corners=True)
+
+
+def _blur(image: Tensor, sigmas: list[float]) -> Tensor:
+    """Blur height and width with Gaussians of `sigmas` pixels, reflecting at the borders."""
+    for axis, sigma in zip((2, 3), sigmas, strict=True):
+        size = int(max(4 * sigma, 3))
+        size += 1 - size % 2
+        offsets = torch.arange(size, dtype=image.dtype, device=image.device) - size // 2
+        kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+        shape, padding = [1, 1, 1, 1], [0, 0, 0, 0]
+        shape[axis] = size
+        padding[6 - 2 * axis : 8 - 2 * axis] = [size // 2] * 2
+        weight = (kernel / kernel.sum()).view(shape).expand(image.shape[1], -1, -1, -1)
+        image = functional.conv2d(functional.pad(image, padding, mode="reflect"), weight, groups=image.shape[1])
+    return image

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from model.errors import CheckpointMissing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import CLIPTokenizer
 
 _WORD = re.compile(r"\w+")
 
@@ -60,3 +65,81 @@ class WordTextEncoder(nn.Module):
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Encode B prompts as [B, num_tokens, dim]."""
         return self.forward(self.tokenize(prompts).to(self.embedding.weight.device))
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTextConfig:
+    """Size of a `ClipTextEncoder`; the defaults are OpenCLIP ViT-H's without its last layer, which is never run."""
+
+    dim: int = 1024
+    depth: int = 23
+    heads: int = 16
+    vocabulary: int = 49408
+    num_tokens: int = 77
+
+
+class ClipTextEncoder(nn.Module):
+    """OpenCLIP's text tower: tokens after the last but one layer, through the final norm.
+
+    Source: KeyVID sec. 3.3; the text condition of Stable Diffusion 2.
+    """
+
+    def __init__(self, config: ClipTextConfig) -> None:
+        super().__init__()
+        # Importing transformers takes seconds that keyvid-mini need not spend.
+        from transformers import CLIPTextConfig, CLIPTextModel  # noqa: PLC0415
+
+        self.config = config
+        self.network = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=config.vocabulary,
+                hidden_size=config.dim,
+                intermediate_size=4 * config.dim,
+                num_hidden_layers=config.depth,
+                num_attention_heads=config.heads,
+                max_position_embeddings=config.num_tokens,
+                hidden_act="gelu",
+                # The ids only place the pooled embedding, which nobody reads.
+                bos_token_id=config.vocabulary - 2,
+                eos_token_id=config.vocabulary - 1,
+            )
+        )
+        self._tokenizer: CLIPTokenizer | None = None
+
+    def load_tokenizer(self, folder: Path) -> None:
+        """Read the vocabulary from `folder`. Raises: CheckpointMissing when it is not there."""
+        from transformers import CLIPTokenizer  # noqa: PLC0415  (as above)
+
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+            raise CheckpointMissing("there is no vocabulary for the text encoder")
+        self._tokenizer = CLIPTokenizer.from_pretrained(folder)
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the vocabulary to `folder`. Raises: CheckpointMissing when none was loaded."""
+        self._loaded_tokenizer().save_pretrained(folder)
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids int64 [B, num_tokens] on the CPU, zeros after the end token.
+
+        Raises: CheckpointMissing when no vocabulary was loaded.
+        """
+        ids = torch.zeros(len(prompts), self.config.num_tokens, dtype=torch.long)
+        for row, prompt in zip(ids, prompts, strict=True):
+            # Padded here: OpenCLIP was trained with zeros, tokenizer files name other padding.
+            tokens = self._loaded_tokenizer()(prompt, truncation=True, max_length=self.config.num_tokens)["input_ids"]
+            row[: len(tokens)] = torch.tensor(tokens)
+        return ids
+
+    def encode_tokens(self, token_ids: Tensor) -> Tensor:
+        """Encode token ids int64 [B, num_tokens], zero-padded, as [B, num_tokens, dim]."""
+        tokens: Tensor = self.network(input_ids=token_ids).last_hidden_state
+        return tokens
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Encode B prompts as [B, num_tokens, dim]. Raises: CheckpointMissing when no vocabulary was loaded."""
+        return self.encode_tokens(self.tokenize(prompts).to(self.network.device))
+
+    def _loaded_tokenizer(self) -> CLIPTokenizer:
+        if self._tokenizer is None:
+            raise CheckpointMissing("there is no vocabulary for the text encoder")
+        return self._tokenizer

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from model.evaluation.report import SyncRow, sync_report, timed_demo_set
+from model.evaluation.tables import sync_as_json, sync_table
 from model.pipeline import KeyVIDPipeline
 
 if TYPE_CHECKING:
@@ -40,27 +40,9 @@ def main() -> None:
     arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
     path = arguments.parse_args().json
     scored = rows()
-    table = Table("videos", "F1 +-2", "precision", "recall", "F1 +-1", "median lag", title="sync on the demo set")
-    for row in scored:
-        lag = "-" if row.median_lag is None else f"{row.median_lag:+.0f}"
-        two = row.within_two
-        figures = (two.f1, two.precision, two.recall, row.within_one.f1)
-        table.add_row(row.name, *(f"{figure:.3f}" for figure in figures), lag)
-    Console().print(table)
+    Console().print(sync_table(scored))
     if path is not None:
-        path.write_text(json.dumps([as_json(row) for row in scored], indent=2) + "\n")
-
-
-def as_json(row: SyncRow) -> dict[str, str | float | None]:
-    """One row as plain values."""
-    return {
-        "videos": row.name,
-        "f1_within_2_frames": row.within_two.f1,
-        "precision": row.within_two.precision,
-        "recall": row.within_two.recall,
-        "f1_within_1_frame": row.within_one.f1,
-        "median_lag_frames": row.median_lag,
-    }
+        path.write_text(json.dumps([sync_as_json(row) for row in scored], indent=2) + "\n")
 
 
 if __name__ == "__main__":

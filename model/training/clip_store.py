@@ -12,7 +12,7 @@ import logging
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -146,9 +146,9 @@ class _Shard:
     """One memory-mapped file of clips."""
 
     def __init__(self, path: Path) -> None:
-        self._file: Any = safe_open(path, framework="pt")
-        self._prompts: list[str] = json.loads(self._file.metadata()["prompts"])
-        self._slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118  (not a dict)
+        opened = cast("Any", safe_open(path, framework="pt"))  # published without types
+        self._prompts: list[str] = json.loads(opened.metadata()["prompts"])
+        self._slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  (not a dict)
 
     def read(self, index: int) -> tuple[dict[str, Tensor], str]:
         """Tensors and prompt of one clip."""

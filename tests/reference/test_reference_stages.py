@@ -9,6 +9,7 @@ from published_fill import DATA, fill_as_published, seeded_normal
 from safetensors.torch import load_file
 
 from model.checkpoints import keymap
+from model.codecs.vae import VaeCodec, VaeConfig
 from model.conditioning import AudioTokens, Conditioning
 from model.config import StageConfig
 from model.diffusion.denoise import Sampling
@@ -45,6 +46,12 @@ def _resampler() -> Resampler:
     resampler = Resampler(config)
     fill_as_published(resampler, keymap.RESAMPLER)
     return resampler
+
+
+def _codec() -> VaeCodec:
+    codec = VaeCodec(VaeConfig(channels=32))
+    fill_as_published(codec, keymap.VAE)
+    return codec
 
 
 def _unet(*, has_frame_index: bool) -> UNet:
@@ -100,10 +107,13 @@ def test_keyframe_stage_equals_the_published_pipeline() -> None:
     seen = conditioning.at_keyframes(frames, concat=golden["c_concat"], fps=6, residual_scale=stage.residual_scale)
     first = seen.predictor(unet)
     noisy = seeded_normal(f"{label}/randn/24", *golden["c_concat"].shape)
+    codec = _codec()
+    # The reference encodes every copy of the first frame and keeps the first copy of each clip.
+    pictures = seeded_normal(f"{label}/image", 2, 3, 64, 128).tanh()
     latents = generate_keyframes(
         unet,
         conditioning,
-        golden["c_concat"][:, :, 0],
+        codec.encode(pictures, noise=TableNoise(label, (0, 12))),
         frames,
         stage=stage,
         sampling=Sampling(stage.num_inference_steps, stage.eta, stage.guidance),
@@ -119,6 +129,7 @@ def test_keyframe_stage_equals_the_published_pipeline() -> None:
     for branch, name in zip(BRANCHES, ("uncond", "img", "img_text", "full"), strict=True):
         _close(first(branch, noisy, 999), golden[f"unet_out_step0_{name}"], LATENT_TOLERANCE)
     _close(latents, golden["latents_out"], LATENT_TOLERANCE)
+    _close(codec.draw(latents[:, :, 0]), golden["video_out.frame0"], LATENT_TOLERANCE)
 
 
 @torch.inference_mode()
@@ -133,10 +144,13 @@ def test_interpolation_stage_equals_the_published_pipeline() -> None:
     seen = conditioning.at_all_frames(concat=golden["c_concat"], fps=24, residual_scale=stage.residual_scale)
     unet = _unet(has_frame_index=False)
 
+    codec = _codec()
+    keyframes = seeded_normal(f"{label}/keyframe_clip", 1, 3, 12, 64, 64).tanh()
+    encoded = codec.encode(keyframes[0].transpose(0, 1), noise=TableNoise(label, range(48, 60)))
     latents = interpolate(
         unet,
         conditioning,
-        golden["z_keyframe"],
+        encoded.transpose(0, 1)[None],
         indices,
         stage=stage,
         mode="released",
@@ -150,7 +164,9 @@ def test_interpolation_stage_equals_the_published_pipeline() -> None:
     context = torch.cat([seen.text, seen.image.flatten(1, 2)], dim=1)
     _close(context[..., :48], golden["c_crossattn_cond.ch0_48"], CONDITION_TOLERANCE)
     _close(seen.predictor(unet)("full", golden["x_T"], 999), golden["unet_out_step0_full"], LATENT_TOLERANCE)
+    _close(encoded.transpose(0, 1)[None], golden["z_keyframe"], CONDITION_TOLERANCE)
     _close(latents, golden["latents_out"], LATENT_TOLERANCE)
+    _close(codec.draw(latents[:, :, 0]), golden["video_out.frame0"], LATENT_TOLERANCE)
 
 
 @torch.inference_mode()

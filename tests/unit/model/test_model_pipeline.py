@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import string
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
 from model import AudioClip, GenerationParams, GenerationState, ImageFrame, KeyVIDPipeline
-from model.config import ModelConfig, keyvid_mini, tiny
+from model.config import ModelConfig, keyvid_512, keyvid_mini, tiny
+from model.encoders.text import ClipTextConfig
 from model.errors import CheckpointMismatch, CheckpointMissing, InvalidInput, InvalidParams
 from model.networks.draft import DraftConfig
+from model.pretrained import COMPONENTS, build_components
 from model.serialization import from_json, to_json
 
 if TYPE_CHECKING:
@@ -27,17 +31,28 @@ PARAMS = GenerationParams(seed=7)
 PROMPT = "a dog barks"
 
 
+def small_tiny() -> ModelConfig:
+    """Shrink the tiny model's video to what a second can generate."""
+    return tiny(height=32, width=64)
+
+
 def small_mini() -> ModelConfig:
-    """keyvid-mini's structure with fewer channels."""
+    """Take keyvid-mini's structure with fewer channels and steps."""
     mini = keyvid_mini()
     unet = replace(mini.keyframes_unet, model_channels=16, head_width=8)
-    return replace(mini, keyframes_unet=unet, interpolation_unet=unet)
+    return replace(
+        mini,
+        keyframes=replace(mini.keyframes, num_inference_steps=2),
+        interpolation=replace(mini.interpolation, num_inference_steps=2),
+        keyframes_unet=unet,
+        interpolation_unet=unet,
+    )
 
 
 @pytest.fixture(scope="module", params=["tiny", "mini"])
 def pipeline(request: pytest.FixtureRequest) -> KeyVIDPipeline:
     """Return a model of each kind with random weights, also where training starts from zero."""
-    built = KeyVIDPipeline.from_config(tiny() if request.param == "tiny" else small_mini(), seed=1)
+    built = KeyVIDPipeline.from_config(small_tiny() if request.param == "tiny" else small_mini(), seed=1)
     generator = torch.Generator().manual_seed(0)
     for module in built.components.modules().values():
         for parameter in module.parameters():
@@ -156,7 +171,7 @@ def test_a_picture_of_another_size_is_refused(pipeline: KeyVIDPipeline) -> None:
 
 def test_an_untrained_model_moves_nothing() -> None:
     """Networks that predict exact zeros do not divide by their spread."""
-    untrained = KeyVIDPipeline.from_config(tiny())
+    untrained = KeyVIDPipeline.from_config(small_tiny())
 
     assert torch.isfinite(generate(untrained).latents).all()
 
@@ -196,6 +211,36 @@ def test_weights_that_do_not_fit_are_refused(pipeline: KeyVIDPipeline, tmp_path:
         save_file(changed, file)
         with pytest.raises(CheckpointMismatch, match=complaint):
             KeyVIDPipeline.from_pretrained(tmp_path)
+
+
+def test_a_clip_text_encoder_keeps_its_vocabulary(tmp_path: Path) -> None:
+    """The tokenizer travels in the folder, and its absence is named."""
+    letters = [letter + end for letter in string.ascii_lowercase for end in ("", "</w>")]
+    vocabulary = {token: index for index, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    text = ClipTextConfig(dim=32, depth=1, heads=2, vocabulary=len(vocabulary))
+    built = KeyVIDPipeline.from_config(replace(small_tiny(), text_encoder=text))
+    with pytest.raises(CheckpointMissing, match="vocabulary"):
+        generate(built)
+
+    built.components.text_encoder.load_tokenizer(tmp_path)  # type: ignore[attr-defined]
+    built.save_pretrained(tmp_path / "saved")
+    loaded = KeyVIDPipeline.from_pretrained(tmp_path / "saved")
+
+    assert torch.equal(loaded.components.text_encoder.encode(["dog"]), built.components.text_encoder.encode(["dog"]))
+    assert torch.equal(generate(loaded).latents, generate(built).latents)
+
+
+def test_the_published_model_has_the_published_size() -> None:
+    """Every component of keyvid-512 can be described without a byte of weights."""
+    with init_empty_weights(include_buffers=False):
+        modules = build_components(keyvid_512()).modules()
+
+    sizes = {name: sum(parameter.numel() for parameter in module.parameters()) for name, module in modules.items()}
+    assert sizes["keyframes_unet"] == 1_467_252_052
+    assert sizes["interpolation_unet"] == 1_465_201_492
+    assert set(sizes) == set(COMPONENTS) - {"draft"}
 
 
 def test_damaged_folders_are_refused(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from safetensors.torch import load_file
@@ -90,7 +90,7 @@ def trained_components(runs: MiniRuns) -> dict[str, nn.Module]:
 def export(runs: MiniRuns, folder: Path) -> None:
     """Write the newest averaged weights to a model folder, as half-precision numbers."""
     config = keyvid_mini()
-    components = replace(build_components(config), **trained_components(runs))
+    components = replace(build_components(config), **cast("dict[str, Any]", trained_components(runs)))
     save_components(folder, config, components, dtype=torch.float16)
 
 

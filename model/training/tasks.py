@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.encoders.audio import AudioTrunk
-from model.encoders.image import ConvImageEncoder
-from model.encoders.text import WordTextEncoder
+from model.encoders.image import ConvImageConfig, ConvImageEncoder
+from model.encoders.text import WordTextConfig, WordTextEncoder
 from model.localization.network import Localizer
 from model.networks.draft import MotionDraft
 from model.training.losses import curve_loss, motion_error, relative_error
@@ -57,11 +57,12 @@ class DraftTask(TrainingTask):
 
     def __init__(self, config: ModelConfig, *, text_dropout: float = 0.15) -> None:
         super().__init__()
-        if config.draft is None:
-            raise ValueError(f"{config.name} has no motion draft")
+        text, image = config.text_encoder, config.image_encoder
+        if config.draft is None or not isinstance(text, WordTextConfig) or not isinstance(image, ConvImageConfig):
+            raise ValueError(f"{config.name} has no motion draft with encoders of its own")
         self.audio_encoder = AudioTrunk(config.audio_encoder)
-        self.text_encoder = WordTextEncoder(config.text_encoder)
-        self.image_encoder = ConvImageEncoder(config.image_encoder)
+        self.text_encoder = WordTextEncoder(text)
+        self.image_encoder = ConvImageEncoder(image)
         self.draft = MotionDraft(config.draft)
         self.text_dropout = text_dropout
 

@@ -1,54 +1,79 @@
-"""The backends that each contract suite runs against: embedded ones always, servers when their address is set."""
+"""The backends that each contract suite runs against: the embedded ones, and real servers."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from moto.server import ThreadedMotoServer
+from sqlalchemy import text
 
 from workers.database import Database, upgrade
 from workers.job_store import JobStore
+from workers.settings import Settings
+from workers.storage import open_storage
+from workers.tables import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from workers.storage import BlobStore
+
 MAX_ATTEMPTS = 2
 RETENTION_S = 1000.0
+BUCKET = "keyvid"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty job database of this version."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/keyvid.db"
-        upgrade(url)
-        database = Database(url)
-        yield database
-        database.close()
-        return
-    server = os.environ.get("KEYVID_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("KEYVID_TEST_POSTGRES_URL names no PostgreSQL server")
-    name = f"keyvid_{uuid.uuid4().hex}"
-    admin = create_engine(make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    is_server = request.param == "postgresql"
+    url = request.getfixturevalue("postgres_url") if is_server else f"sqlite:///{tmp_path}/keyvid.db"
     upgrade(url)
     database = Database(url)
+    if is_server:  # one for the whole session: emptying it is faster than making it
+        with database.engine.begin() as connection:
+            connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"))
     yield database
     database.close()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
 @pytest.fixture
 def store(database: Database) -> JobStore:
     """A job store on an empty database: two attempts, blobs kept for 1000 s."""
     return JobStore(database, max_attempts=MAX_ATTEMPTS, retention_s=RETENTION_S)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of an S3 server that keeps everything in memory and checks no signatures."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    """Empty blob storage."""
+    if request.param == "local":
+        return open_storage(Settings(data_dir=tmp_path))
+    endpoint = request.getfixturevalue("s3_endpoint")
+    bucket = f"{BUCKET}-{tmp_path.name.replace('_', '-').lower()[-40:]}".strip("-")
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret"
+    )
+    client.create_bucket(Bucket=bucket)
+    return open_storage(
+        Settings(
+            data_dir=tmp_path,
+            storage="s3",
+            s3_bucket=bucket,
+            s3_endpoint_url=endpoint,
+            s3_access_key_id="id",
+            s3_secret_access_key="secret",
+        )
+    )

@@ -1,0 +1,74 @@
+"""Real worker processes on PostgreSQL, Redis and S3: the same code as embedded, with other settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from worker_installation import Installation, assert_gapless, wait_for
+
+from workers.jobs import JobStage, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BUCKET = "keyvid-workers"
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def installation(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Installation]:
+    """An installation on real servers (S3: a server in memory); its processes are ended afterwards."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "id", "aws_secret_access_key": "secret"}
+    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys).create_bucket(Bucket=BUCKET)
+    made = Installation(
+        tmp_path,
+        database_url=postgres_url,
+        broker_url=redis_url,
+        storage="s3",
+        s3_bucket=BUCKET,
+        s3_endpoint_url=endpoint,
+        s3_access_key_id="id",
+        s3_secret_access_key="secret",
+    )
+    yield made
+    made.close()
+    server.stop()
+
+
+def test_killed_worker_loses_nothing_on_servers(installation: Installation) -> None:
+    """After kill -9 of a worker another one resumes the job from its checkpoint, and there is one result."""
+    installation.start("reconciler")
+    first = installation.start_worker()
+    job = installation.submit("step_ms=150")
+    installation.wait_for_stage(job, JobStage.INTERPOLATION)
+
+    first.kill()
+    first.wait()
+    installation.start_worker()
+
+    done = installation.wait_until_final(job)
+    assert (done.status, done.attempt) == (JobStatus.COMPLETED, 2)
+    assert installation.outputs(job) == [f"outputs/{job.id}/2/video.mp4"]
+    assert "begin seed=1 resumed=keyframes" in installation.steps()
+    assert_gapless(installation, job)
+
+
+def test_two_workers_share_the_queue(installation: Installation) -> None:
+    """Several workers finish all jobs, each of them once."""
+    workers = [installation.start_worker() for _ in range(2)]
+    jobs = [installation.submit("step_ms=30", seed=seed) for seed in range(6)]
+
+    finished = [installation.wait_until_final(job) for job in jobs]
+
+    assert all((job.status, job.attempt) == (JobStatus.COMPLETED, 1) for job in finished)
+    assert sum(step.startswith("begin") for step in installation.steps()) == len(jobs)
+    pids = {worker.pid for worker in workers}
+    wait_for(lambda: pids <= {worker.pid for worker in installation.roster.workers(within_s=60)}, "both workers")

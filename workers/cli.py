@@ -28,7 +28,8 @@ def queue_side() -> None:
 @app.command()
 def worker() -> None:
     """Run queued jobs on this machine until SIGTERM; settings are KEYVID_* variables."""
-    from workers.lifecycle import end_with_parent, run_worker
+    from workers.lifecycle import run_worker
+    from workers.parent import end_with_parent
 
     settings = _settings()
     end_with_parent(os.environ)
@@ -38,8 +39,8 @@ def worker() -> None:
 @app.command()
 def reconciler() -> None:
     """Repair what crashed, send lost tickets again, and clear storage, until SIGTERM."""
-    from workers.lifecycle import end_with_parent
     from workers.logs import configure_logs
+    from workers.parent import end_with_parent
     from workers.reconciler import run_reconciler
 
     settings = _settings()

@@ -1,11 +1,7 @@
-"""A worker process from start to end: Celery's signals, and the parent whose death it does not outlive."""
+"""A worker process from start to end, hung on Celery's signals."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 import warnings
 from typing import TYPE_CHECKING
 
@@ -21,12 +17,8 @@ from workers.supervisor import Supervisor
 from workers.tasks import register_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from workers.settings import Settings
 
-PARENT_VARIABLE = "KEYVID_PARENT_PID"
-PARENT_PERIOD_S = 0.5
 CELERY_ARGUMENTS = (
     "--quiet",
     "worker",
@@ -60,23 +52,6 @@ def run_worker(settings: Settings) -> None:
         supervisor.drain()
         supervisor.join()
         database.close()
-
-
-def end_with_parent(environment: Mapping[str, str]) -> None:
-    """Send this process a SIGTERM when the process named in KEYVID_PARENT_PID is no longer its parent.
-
-    Does nothing where the variable is absent.
-    """
-    parent = environment.get(PARENT_VARIABLE, "")
-    if not parent.isdigit():
-        return
-
-    def watch() -> None:
-        while os.getppid() == int(parent):
-            time.sleep(PARENT_PERIOD_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _connect_signals(settings: Settings, supervisor: Supervisor) -> None:

@@ -31,10 +31,10 @@ logger = structlog.get_logger(__name__)
 
 # Percent of a job at the beginning and the end of each stage, about as their times are.
 PROGRESS = {
-    JobStage.LOCALIZATION: (0, 3),
-    JobStage.KEYFRAMES: (3, 30),
-    JobStage.INTERPOLATION: (30, 90),
-    JobStage.MUX: (90, 99),
+    JobStage.LOCALIZATION: (0, 4),
+    JobStage.KEYFRAMES: (4, 28),
+    JobStage.INTERPOLATION: (28, 84),
+    JobStage.MUX: (84, 99),
 }
 STEP_PERIOD_S = 0.1  # reports of steps are at least this far apart
 THUMBNAIL_SUFFIX = "jpg"

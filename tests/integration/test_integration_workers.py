@@ -62,6 +62,21 @@ def test_job_is_found_without_a_ticket(installation: Installation) -> None:
     assert job.status is JobStatus.COMPLETED
 
 
+def test_worker_needs_no_broker(tmp_path: Path) -> None:
+    """While the broker is down jobs are accepted, found and finished, and the worker still ends when told to."""
+    installation = Installation(tmp_path, broker_url="redis://127.0.0.1:9/0")
+    try:
+        worker = installation.start_worker()
+
+        job = installation.wait_until_final(installation.submit("step_ms=1"))
+        worker.send_signal(signal.SIGTERM)
+
+        assert job.status is JobStatus.COMPLETED
+        assert worker.wait(WAIT_S) == 0
+    finally:
+        installation.close()
+
+
 def test_killed_worker_loses_nothing(installation: Installation) -> None:
     """After kill -9 of a worker another one takes the job up where it was, and there is one result."""
     installation.start("reconciler")

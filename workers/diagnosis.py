@@ -57,7 +57,7 @@ def diagnose(settings: Settings) -> list[Finding]:
     return [_find(name, check, settings) for name, check in checks]
 
 
-class Unfit(Exception):  # noqa: N818 - as the other errors of this package
+class Unfit(Exception):
     """A check failed; the message says why."""
 
 

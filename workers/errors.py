@@ -3,8 +3,6 @@
 The docstring of a class is its default message; only `Transient` errors are worth trying again.
 """
 
-# ruff: noqa: N818 - the names say what happened; all of them are raised, so `Error` would add nothing
-
 
 class WorkerError(Exception):
     """The queue could not do what was asked."""

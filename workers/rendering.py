@@ -44,7 +44,7 @@ class Cancelled(BaseException):
     """The job was asked to stop."""
 
 
-class BrokenOutput(Exception):  # noqa: N818 - as the other errors of this package
+class BrokenOutput(Exception):
     """The finished file is not the video that was asked for."""
 
 

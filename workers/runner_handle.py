@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from workers.errors import WorkerError
-from workers.runner_process import run_process
+from workers.runner_process import run_process, runner_folder
 
 if TYPE_CHECKING:
     from workers.runner_messages import Command, Report
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 JOIN_S = 10.0
 
 
-class RunnerDied(WorkerError):  # noqa: N818 - as the other errors of this package
+class RunnerDied(WorkerError):
     """The runner's process has ended."""
 
 
@@ -27,6 +28,7 @@ class RunnerHandle:
     """One spawned runner. Start it from a thread that outlives it: the kernel kills it when that thread ends."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         context = multiprocessing.get_context("spawn")  # a forked child could not use a GPU
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
@@ -70,3 +72,4 @@ class RunnerHandle:
         self._process.kill()  # in the first moments it is not yet the leader of its group
         self._process.join(JOIN_S)
         self._connection.close()
+        shutil.rmtree(runner_folder(self._settings, self.pid), ignore_errors=True)

@@ -21,6 +21,7 @@ from workers.storage import open_storage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from workers.engine import Engine
     from workers.runner_messages import Report
@@ -108,6 +109,11 @@ def run_process(connection: Connection, settings: Settings, supervisor_pid: int)
         desk.send(_run_job(desk.next_job(), engine, storage, settings, desk))
 
 
+def runner_folder(settings: Settings, pid: int) -> Path:
+    """Where a runner keeps the files of its job; whoever ends the runner removes it."""
+    return settings.temp_dir / f"runner-{pid}"
+
+
 def end_process_group() -> None:
     """End this process and all that it started, without any further word."""
     os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -116,9 +122,8 @@ def end_process_group() -> None:
 def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk) -> Report:
     with structlog.contextvars.bound_contextvars(job_id=job.job_id, fence=job.fence):
         try:
-            return render(
-                job, engine, storage, temp_dir=settings.temp_dir, send=desk.send, check=lambda: desk.check(job)
-            )
+            folder = runner_folder(settings, os.getpid())
+            return render(job, engine, storage, temp_dir=folder, send=desk.send, check=lambda: desk.check(job))
         except Cancelled:
             return Stopped()
         except Exception as error:  # whatever the engine raised: the job ends, the runner lives

@@ -30,7 +30,7 @@ BREAK_AT_STEP = 3
 HEARD = Keyframes(indices=(0, 12, 24), curve=(0.0,) * NUM_FRAMES, peaks=(12,), valleys=(24,))
 
 
-class BadInput(Exception):  # noqa: N818 - as the model's own errors
+class BadInput(Exception):
     """As the model's own error of this code."""
 
     code = "invalid_input"

@@ -48,7 +48,7 @@ def test_job_completes_with_a_checked_video(installation: Installation) -> None:
     assert installation.storage.stat(job.output.thumbnail_key).size > 0
     assert job.engine["model"] == "paced"
     assert {stage.status for stage in job.stages} == {"done"}
-    assert list(installation.settings.temp_dir.iterdir()) == []
+    assert [path for path in installation.settings.temp_dir.rglob("*") if path.is_file()] == []
     assert_gapless(installation, job)
 
 
@@ -109,6 +109,7 @@ def test_killed_runner_is_replaced(installation: Installation) -> None:
     done = installation.wait_until_final(job)
     assert (done.status, done.attempt) == (JobStatus.COMPLETED, 2)
     assert worker.poll() is None
+    assert [path for path in installation.settings.temp_dir.rglob("*") if path.is_file()] == []
     assert_gapless(installation, job)
 
 

@@ -1,6 +1,7 @@
 """Run the benchmarks and print their tables; `make bench` calls this.
 
-Results go to benchmarks/results.json with the machine and the versions they were read on; docs/performance.md quotes them.
+Results go to benchmarks/results.json with the machine and the versions they were read on; docs/performance.md quotes
+them.
 """
 
 from __future__ import annotations

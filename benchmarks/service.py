@@ -1,6 +1,6 @@
 """Time and memory of the whole service on one machine, measured over HTTP with keyvid-mini.
 
-Rows: start to ready, a first and warm jobs, submit to first step, cancel of a running job, peak memory of API and runner.
+Rows: start to ready, a first and warm jobs, submit to first step, cancel of a running job, peak memory.
 """
 
 from __future__ import annotations

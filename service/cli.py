@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import threading
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -30,11 +27,12 @@ def api(
     from service.app import create_app
     from service.settings import ServiceSettings
     from workers.logs import configure_logs
+    from workers.parent import end_with_parent
 
     given = {"host": host, "port": port, "data_dir": data_dir}
     settings = ServiceSettings.model_validate({name: value for name, value in given.items() if value is not None})
     configure_logs(settings, process="api")
-    _end_with_parent()
+    end_with_parent(os.environ)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -46,18 +44,30 @@ def api(
     )
 
 
-def _end_with_parent() -> None:
-    """Stop when the supervisor that started this process is gone, however it went."""
-    parent = os.environ.get("KEYVID_PARENT_PID", "")
-    if not parent.isdecimal():
-        return
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = Path("var"),
+) -> None:
+    """Run the whole service on this machine: API, worker with its runner, and reconciler.
 
-    def watch() -> None:
-        while os.getppid() == int(parent):
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
+    Prints one line with the address when it takes jobs. Ctrl-C or SIGTERM stops it; a running job goes on where it
+    was when the service starts again.
+    """
+    from service.serve import children, free_port, supervise, takes_jobs
+    from service.settings import ServiceSettings
+    from workers.logs import configure_logs
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    settings = ServiceSettings.model_validate({"host": host, "port": port or free_port(host), "data_dir": data_dir})
+    configure_logs(settings, process="serve")
+    environment = {**os.environ, "KEYVID_DATA_DIR": str(data_dir.resolve())}
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{settings.port}"  # noqa: S104
+    supervise(
+        children(host=host, port=settings.port, environment=environment),
+        is_ready=lambda: takes_jobs(url, settings.database_url),
+        on_ready=lambda: typer.echo(f"KeyVID takes jobs at {url} (everything it writes is under {data_dir.resolve()})"),
+    )
 
 
 @app.command()

@@ -18,6 +18,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from workers.database import Database
+from workers.errors import StoreUnavailable
+from workers.parent import PARENT_VARIABLE
+from workers.roster import Roster, WorkerState
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,6 +33,7 @@ FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 HEALTHY_AFTER_S = 60.0  # a child that lived this long starts again with the first backoff
 STOP_GRACE_S = 20.0
+WORKER_BEAT_S = 10.0  # a worker that was not heard of for this long is not there
 
 
 @dataclass(slots=True)
@@ -78,8 +84,8 @@ def free_port(host: str) -> int:
 def children(*, host: str, port: int, environment: Mapping[str, str]) -> list[Child]:
     """The three processes of the service."""
     keyvid = [sys.executable, "-m", "keyvid"]
-    # A supervisor that is killed outright takes its children along: they watch this process id.
-    inherited = {**environment, "KEYVID_PARENT_PID": str(os.getpid())}
+    # A supervisor that is killed outright takes its children along: they watch its process id.
+    inherited = {**environment, PARENT_VARIABLE: str(os.getpid())}
     return [
         Child("api", [*keyvid, "api", "--host", host, "--port", str(port)], inherited),
         Child("worker", [*keyvid, "worker"], inherited),
@@ -94,6 +100,20 @@ def answers(url: str) -> bool:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def takes_jobs(url: str, database_url: str) -> bool:
+    """Whether the API accepts jobs and a worker with a loaded model waits for them."""
+    if not answers(f"{url}/readyz"):
+        return False
+    database = Database(database_url)
+    try:
+        workers = Roster(database).workers(within_s=WORKER_BEAT_S)
+    except StoreUnavailable:
+        return False
+    finally:
+        database.close()
+    return any(worker.state in (WorkerState.READY, WorkerState.BUSY) for worker in workers)
 
 
 def supervise(service: list[Child], *, is_ready: Callable[[], bool], on_ready: Callable[[], None]) -> None:

@@ -8,12 +8,11 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
-from glob import glob
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 START_TIMEOUT_S = 30.0
 
@@ -49,9 +48,9 @@ def postgres_folder() -> str | None:
     """The folder of initdb and postgres, if they are installed (Debian keeps them off the PATH)."""
     on_path = shutil.which("initdb")
     if on_path:
-        return os.path.dirname(on_path)
-    installed = sorted(glob("/usr/lib/postgresql/*/bin"))
-    return installed[-1] if installed else None
+        return str(Path(on_path).parent)
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return str(installed[-1]) if installed else None
 
 
 @contextmanager

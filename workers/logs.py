@@ -11,6 +11,9 @@ import structlog
 if TYPE_CHECKING:
     from workers.settings import Settings
 
+# Local variables stay out of the logs: they hold prompts and whole requests.
+_traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 THIRD_PARTY = ("celery", "kombu", "alembic", "botocore", "urllib3", "amqp")
 
 
@@ -33,9 +36,9 @@ def configure_logs(settings: Settings, *, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.types.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_traceback), structlog.processors.JSONRenderer()]
         if is_json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, *renderer],

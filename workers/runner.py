@@ -36,6 +36,9 @@ def load_model(settings: Settings) -> ModelEngine:
 
     Raises: the model's CheckpointError.
     """
+    # Read when torch is loaded. OpenMP threads that spin while idle take the cores from ffmpeg and from the API:
+    # on a busy machine a clip then takes ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch  # noqa: PLC0415 - as said above
 
     from model.pipeline import KeyVIDPipeline  # noqa: PLC0415

@@ -125,7 +125,7 @@ class BasisNetwork(nn.Module):
         self.out = nn.Conv2d(width, config.num_products * config.latent_channels, 3, padding=1)
 
     def forward(self, features: Tensor, clip: Tensor) -> Tensor:
-        """Features `[B, feature_dim, h, w]` and clip embedding `[B, clip_width]` to bases `[B, num_products, C, h, w]`."""
+        """Features `[B, feature_dim, h, w]` and clip embedding `[B, clip_width]` to `[B, num_products, C, h, w]`."""
         x = self.project(features) + self.cell_embedding
         for index, block in enumerate(self.blocks):
             x = block(x, clip)

@@ -37,7 +37,7 @@ _CHECKPOINTS_KEPT = 2
 _LOOKAHEAD_STEPS = 64  # clips are requested from the workers this many steps before they are needed
 
 
-class TrainingDiverged(Exception):  # noqa: N818  (named like the model's other errors)
+class TrainingDiverged(Exception):
     """The loss is no longer a finite number."""
 
 

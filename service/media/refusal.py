@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818  (a verdict, not a fault)
+class Refused(Exception):
     """An upload cannot be used: a stable public code and a sentence safe to show."""
 
     def __init__(self, code: str, detail: str) -> None:

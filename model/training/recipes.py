@@ -61,7 +61,7 @@ def mini_draft() -> Recipe:
         steps=1700,
         batch_size=24,
         optimisation=Optimisation(learning_rate=1.2e-3, weight_decay=0.03),
-        clips=ClipSchedule(first_seed=TRAINING_SEED, num_clips=40_960, ready=5_120, per_step=8),
+        clips=ClipSchedule(first_seed=TRAINING_SEED, num_clips=13_568, ready=5_120, per_step=8),
         seed=1,
     )
 
@@ -73,10 +73,10 @@ def mini_diffusion() -> Recipe:
     """
     return Recipe(
         task="diffusion",
-        steps=800,
+        steps=1050,
         batch_size=12,
         optimisation=Optimisation(learning_rate=1.2e-3, ema_decay=0.995),
-        clips=ClipSchedule(first_seed=DIFFUSION_SEED, num_clips=20_480, ready=1_024, per_step=12),
+        clips=ClipSchedule(first_seed=DIFFUSION_SEED, num_clips=5_120, ready=1_024, per_step=12),
         seed=2,
     )
 

@@ -16,32 +16,39 @@ from typer.main import get_group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COMMANDS: Mapping[str, str] = {
-    "serve": "service.cli",
-    "api": "service.cli",
-    "worker": "workers.cli",
-    "reconciler": "workers.cli",
-    "generate": "model.cli",
-    "localize": "model.cli",
-    "train": "model.training.cli",
-    "evaluate": "model.evaluation.cli",
-    "openapi": "service.cli",
-    "doctor": "workers.cli",
+# Which modules define a command; the first whose package is installed does it. A container holds only its own
+# packages: on a worker `doctor` knows nothing of the API's settings.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "serve": ("service.cli",),
+    "generate": ("model.cli",),
+    "localize": ("model.cli",),
+    "doctor": ("service.cli", "workers.cli"),
+    "api": ("service.cli",),
+    "worker": ("workers.cli",),
+    "reconciler": ("workers.cli",),
+    "openapi": ("service.cli",),
+    "train": ("model.training.cli",),
+    "evaluate": ("model.evaluation.cli",),
 }
+
+
+def installed_module(command: str) -> str | None:
+    """The module that defines the command here, or None."""
+    candidates = COMMANDS.get(command, ())
+    return next((module for module in candidates if find_spec(module.partition(".")[0])), None)
 
 
 class CommandTable(TyperGroup):
     """Finds each command in the package that owns it, importing that package only then."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002  (typer's own type is private)
-        """The commands whose package is installed here (a container holds only its own), the most asked for first."""
-        return [name for name, module in COMMANDS.items() if find_spec(module.partition(".")[0])]
+        """The commands that can run here, the most asked for first."""
+        return [name for name in COMMANDS if installed_module(name)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         """The command of that name, or None."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        return get_group(import_module(COMMANDS[cmd_name]).app).get_command(ctx, cmd_name)
+        module = installed_module(cmd_name)
+        return get_group(import_module(module).app).get_command(ctx, cmd_name) if module else None
 
 
 app = typer.Typer(cls=CommandTable, no_args_is_help=True, pretty_exceptions_enable=False)

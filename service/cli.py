@@ -26,11 +26,11 @@ def api(
 
     from service.app import create_app
     from service.settings import ServiceSettings
+    from workers.cli import settings_or_exit
     from workers.logs import configure_logs
     from workers.parent import end_with_parent
 
-    given = {"host": host, "port": port, "data_dir": data_dir}
-    settings = ServiceSettings.model_validate({name: value for name, value in given.items() if value is not None})
+    settings = settings_or_exit(ServiceSettings, host=host, port=port, data_dir=data_dir)
     configure_logs(settings, process="api")
     end_with_parent(os.environ)
     uvicorn.run(
@@ -57,9 +57,10 @@ def serve(
     """
     from service.serve import children, free_port, supervise, takes_jobs
     from service.settings import ServiceSettings
+    from workers.cli import settings_or_exit
     from workers.logs import configure_logs
 
-    settings = ServiceSettings.model_validate({"host": host, "port": port or free_port(host), "data_dir": data_dir})
+    settings = settings_or_exit(ServiceSettings, host=host, port=port or free_port(host), data_dir=data_dir)
     configure_logs(settings, process="serve")
     environment = {**os.environ, "KEYVID_DATA_DIR": str(data_dir.resolve())}
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{settings.port}"  # noqa: S104
@@ -76,3 +77,14 @@ def openapi() -> None:
     from service.app import create_app
 
     typer.echo(json.dumps(create_app().openapi(), indent=2))
+
+
+@app.command()
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
+    """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
+    from service.settings import ServiceSettings
+    from workers.cli import settings_or_exit
+    from workers.diagnosis import report
+
+    if not report(settings_or_exit(ServiceSettings), as_json=as_json):
+        raise typer.Exit(1)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
-from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
 
-from workers.settings import Settings, describe_settings
+from workers.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 SETTINGS_ERROR = 2
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @app.callback()
@@ -31,7 +31,7 @@ def worker() -> None:
     from workers.lifecycle import run_worker
     from workers.parent import end_with_parent
 
-    settings = _settings()
+    settings = settings_or_exit(Settings)
     end_with_parent(os.environ)
     run_worker(settings)
 
@@ -43,7 +43,7 @@ def reconciler() -> None:
     from workers.parent import end_with_parent
     from workers.reconciler import run_reconciler
 
-    settings = _settings()
+    settings = settings_or_exit(Settings)
     configure_logs(settings, process="reconciler")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,42 +55,16 @@ def reconciler() -> None:
 @app.command()
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
     """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
-    from workers.diagnosis import diagnose, unknown_variables
+    from workers.diagnosis import report
 
-    settings = _settings()
-    findings = diagnose(settings)
-    rows = describe_settings(settings)
-    unknown = unknown_variables(settings)
-    if as_json:
-        report = {
-            "findings": [asdict(finding) for finding in findings],
-            "settings": [asdict(row) for row in rows],
-            "unknown_variables": unknown,
-        }
-        typer.echo(json.dumps(report, indent=2))
-    else:
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console()
-        checks = Table("", "check", "finding", box=None, header_style="bold")
-        for finding in findings:
-            checks.add_row("[green]ok[/]" if finding.is_good else "[red]no[/]", finding.name, finding.detail)
-        table = Table("variable", "value", "default", "meaning", box=None, header_style="bold")
-        for row in rows:
-            table.add_row(row.variable, row.value, row.default, row.description)
-        console.print(checks)
-        console.print()
-        console.print(table)
-        if unknown:
-            console.print(f"\nnot a setting of the worker: {', '.join(unknown)}")
-    if not all(finding.is_good for finding in findings):
+    if not report(settings_or_exit(Settings), as_json=as_json):
         raise typer.Exit(1)
 
 
-def _settings() -> Settings:
+def settings_or_exit(kind: type[AnySettings], **given: object) -> AnySettings:
+    """Read the settings, where options that were `given` (not None) win; say what is wrong and exit with 2."""
     try:
-        return Settings()
+        return kind.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         for detail in error.errors():
             place = "_".join(str(part) for part in detail["loc"]).upper()

@@ -8,20 +8,24 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.table import Column, Table
+
 from workers.broker import open_broker
 from workers.errors import WorkerError
 from workers.job_store import open_job_store
+from workers.settings import describe_settings
 from workers.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workers.settings import Settings
+    from workers.settings import SettingRow, Settings
 
 PROBE_S = 120
 MIN_FREE_GB = 2.0
@@ -61,8 +65,40 @@ class Unfit(Exception):
     """A check failed; the message says why."""
 
 
+def report(settings: Settings, *, as_json: bool) -> bool:
+    """Print the findings and every setting to standard output; returns whether all is good."""
+    findings = diagnose(settings)
+    rows = describe_settings(settings)
+    unknown = unknown_variables(settings)
+    if as_json:
+        document = {
+            "findings": [asdict(finding) for finding in findings],
+            "settings": [asdict(row) for row in rows],
+            "unknown_variables": unknown,
+        }
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        _print_tables(findings, rows, unknown)
+    return all(finding.is_good for finding in findings)
+
+
+def _print_tables(findings: list[Finding], rows: list[SettingRow], unknown: list[str]) -> None:
+    console = Console()
+    checks = Table("", "check", "finding", box=None, header_style="bold")
+    for finding in findings:
+        checks.add_row("[green]ok[/]" if finding.is_good else "[red]no[/]", finding.name, finding.detail)
+    table = Table(Column("variable", no_wrap=True), "value", "default", "meaning", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(row.variable, row.value, row.default, row.description)
+    console.print(checks)
+    console.print()
+    console.print(table)
+    if unknown:
+        console.print(f"\nnot a setting: {', '.join(unknown)}")
+
+
 def unknown_variables(settings: Settings) -> list[str]:
-    """`KEYVID_*` variables of the environment that no setting of a worker reads: perhaps a typing error."""
+    """`KEYVID_*` variables of the environment that no setting reads: perhaps a typing error."""
     known = {f"KEYVID_{name.upper()}" for name in type(settings).model_fields}
     return sorted(name for name in os.environ if name.startswith("KEYVID_") and name not in known)
 

@@ -72,11 +72,12 @@ class LatentFlowCodec:
     def decode(self, latents: Tensor, first_frame: Tensor, *, frames_per_chunk: int = 8) -> Iterator[Tensor]:
         """Draw latents `[1, 4, T, h, w]` on `first_frame` `[1, 3, H, W]` in [-1, 1].
 
-        The picture may have any size; displacements scale with it.
+        Frame 0 is the picture itself. The picture may have any size; displacements scale with it.
         Yields: uint8 `[n, H, W, 3]`, n <= `frames_per_chunk`.
         """
         picture = (first_frame.float() + 1) / 2
         frames = latents[0].transpose(0, 1).float()
+        frames = torch.cat((torch.zeros_like(frames[:1]), frames[1:]))
         for chunk in torch.split(frames, frames_per_chunk):
             yield self._draw(chunk, picture)
 

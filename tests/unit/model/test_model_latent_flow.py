@@ -39,10 +39,10 @@ def test_uniform_displacement_shifts_the_picture() -> None:
     """One unit to the right reads the picture 16 px further right, at any picture size."""
     for height, width, shift in ((320, 512, 16), (640, 1024, 32)):
         image = picture(height, width)
-        latents = torch.zeros(1, 4, 1, 10, 16)
+        latents = torch.zeros(1, 4, 2, 10, 16)
         latents[:, 0] = FlowCodecConfig().scale[0]
 
-        frame = decode(latents, image)[0]
+        frame = decode(latents, image)[1]
 
         expected = as_bytes(image)[:, shift:]
         assert (frame[:, :-shift] - expected).abs().max() <= ROUNDING + 1
@@ -71,12 +71,12 @@ def test_hardly_visible_displacement_is_drawn_as_none() -> None:
 def test_gain_brightens_and_glow_adds_warm_light() -> None:
     """Channel 2 multiplies, channel 3 adds more red than blue."""
     image = torch.full((1, 3, 320, 512), -0.5)
-    bright, glowing = torch.zeros(2, 1, 4, 1, 10, 16)
+    bright, glowing = torch.zeros(2, 1, 4, 2, 10, 16)
     bright[:, 2] = 0.5 * FlowCodecConfig().scale[2]
     glowing[:, 3] = 0.2 * FlowCodecConfig().scale[3]
 
-    brighter = decode(bright, image)[0, 160, 256]
-    warmer = decode(glowing, image)[0, 160, 256]
+    brighter = decode(bright, image)[1, 160, 256]
+    warmer = decode(glowing, image)[1, 160, 256]
 
     assert (brighter - round(63.75 * 1.6487)).abs().max() <= ROUNDING
     assert warmer[0] > warmer[1] > warmer[2] > 64
@@ -91,6 +91,16 @@ def test_frames_do_not_depend_on_the_chunks() -> None:
     eight = torch.cat(list(codec.decode(latents, picture(), frames_per_chunk=8)))
 
     assert torch.equal(one, eight)
+
+
+def test_first_frame_is_the_picture_whatever_the_latents() -> None:
+    """Everything is relative to the first frame, so it cannot move."""
+    image = picture()
+
+    frames = decode(torch.randn(1, 4, 2, 10, 16), image)
+
+    assert (frames[0] - as_bytes(image)).abs().max() <= ROUNDING
+    assert (frames[1] - as_bytes(image)).abs().max() > ROUNDING
 
 
 def test_every_picture_is_encoded_as_no_motion() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from examples.demo import post_video, start_service
+from examples.demo import post_video, running_service
 
 if TYPE_CHECKING:
     import subprocess
@@ -71,19 +71,14 @@ def cancel_seconds(client: httpx.Client) -> float:
 
 def measure() -> dict[str, float]:
     """Run the service and measure every row, in seconds and megabytes."""
-    with tempfile.TemporaryDirectory(prefix="keyvid-bench-") as folder:
-        began = time.monotonic()
-        service, url = start_service(Path(folder))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="keyvid-bench-") as folder, running_service(Path(folder)) as service:
         ready_s = time.monotonic() - began
-        try:
-            with httpx.Client(base_url=url, timeout=30) as client:
-                first = job_seconds(client)
-                warm = [job_seconds(client) for _ in range(WARM_JOBS)]
-                cancels = [cancel_seconds(client) for _ in range(CANCELS)]
-                peaks = peak_memory_mb(service)
-        finally:
-            service.terminate()
-            service.wait()
+        with httpx.Client(base_url=service.url, timeout=30) as client:
+            first = job_seconds(client)
+            warm = [job_seconds(client) for _ in range(WARM_JOBS)]
+            cancels = [cancel_seconds(client) for _ in range(CANCELS)]
+        peaks = peak_memory_mb(service.process)
     return {
         "start to ready, s": ready_s,
         "first job, s": first[1],

@@ -55,10 +55,11 @@ class AudioTokens:
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """What text, picture and sound of B clips say, with the null of each; the same for both diffusion stages.
+    """What text, picture and sound of B clips say, with the null of each; for both diffusion stages.
 
     `text` is `[B, N, D]`; `image` `[B, 48, N, D]`; nulls are encodings of the empty prompt, of a mid-grey picture and
     of an all-zero mel. keyvid-mini adds the motion `draft` `[B, C, 48, h, w]` and picture `features` `[B, F, h, w]`.
+    `interpolation_image` and its null replace `image` in a model whose interpolation has its own resampler.
     """
 
     text: Tensor
@@ -69,6 +70,8 @@ class Conditioning:
     null_audio: AudioTokens
     draft: Tensor | None = None
     features: Tensor | None = None
+    interpolation_image: Tensor | None = None
+    null_interpolation_image: Tensor | None = None
 
     @property
     def num_frames(self) -> int:
@@ -103,8 +106,8 @@ class Conditioning:
         return StageConditioning(
             text=self.text,
             null_text=self.null_text,
-            image=self.image,
-            null_image=self.null_image,
+            image=self.image if self.interpolation_image is None else self.interpolation_image,
+            null_image=self.null_image if self.null_interpolation_image is None else self.null_interpolation_image,
             audio=self.audio.at_all_frames(),
             null_audio=self.null_audio.at_all_frames(),
             concat=concat,

@@ -83,6 +83,9 @@ class ModelConfig:
         audio_layout: how frames draw on audio tokens; see `model.audio_context`.
         normalize_loudness: whether sound is mixed to mono and brought to one loudness first.
         interpolation_mode: default of the interpolation stage.
+        localizer: without one, keyframes must be given.
+        interpolation_resampler: the interpolation stage's own; None shares `resampler`. Published training tuned the
+            resampler of each stage apart.
     """
 
     name: str
@@ -98,11 +101,12 @@ class ModelConfig:
     image_encoder: ClipImageConfig | ConvImageConfig
     resampler: ResamplerConfig | None
     audio_encoder: AudioTrunkConfig
-    localizer: LocalizerConfig
+    localizer: LocalizerConfig | None
     keyframes_unet: UNetConfig
     interpolation_unet: UNetConfig
     codec: VaeConfig | FlowCodecConfig
     draft: DraftConfig | None = None
+    interpolation_resampler: ResamplerConfig | None = None
 
     @property
     def clip_seconds(self) -> float:
@@ -136,6 +140,7 @@ def keyvid_512() -> ModelConfig:
         keyframes_unet=UNetConfig(),
         interpolation_unet=UNetConfig(has_frame_index=False),
         codec=VaeConfig(),
+        interpolation_resampler=ResamplerConfig(),
     )
 
 

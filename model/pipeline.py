@@ -15,7 +15,7 @@ from model.conditioning import AudioTokens, Conditioning
 from model.diffusion.denoise import DenoiseHooks
 from model.diffusion.noise import stage_noise
 from model.encoders.image import ConvImageEncoder
-from model.errors import InvalidInput, OutOfMemory
+from model.errors import CheckpointMissing, InvalidInput, OutOfMemory
 from model.generation import Generation, GenerationState, Progress, Stage
 from model.interpolation.interpolator import interpolate
 from model.keyframes.generator import generate_keyframes
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from model.config import ModelConfig
     from model.generation import GenerationParams, OnState, OnStep
+    from model.networks.resampler import Resampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,15 @@ class KeyVIDPipeline:
 
     @torch.inference_mode()
     def localize(self, audio: AudioClip) -> MotionCurve:
-        """Hear how much should move in each frame (KeyVID sec. 3.2); the first 2 s count."""
-        mel = self._mel(audio, num_frames=self.config.localizer.trunk.mel_frames)
-        return motion_curve(self.components.localizer(mel)[0].tolist())
+        """Hear how much should move in each frame (KeyVID sec. 3.2); the first 2 s count.
+
+        Raises: CheckpointMissing when the model has no localizer; generate from a state that holds a plan then.
+        """
+        localizer = self.components.localizer
+        if localizer is None:
+            raise CheckpointMissing(f"{self.config.name} has no localizer, so its keyframes must be given")
+        mel = self._mel(audio, num_frames=localizer.config.trunk.mel_frames)
+        return motion_curve(localizer(mel)[0].tolist())
 
     @torch.inference_mode()
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
@@ -154,7 +161,10 @@ class KeyVIDPipeline:
         mel = self._mel(audio, num_frames=self.config.audio_encoder.mel_frames)
         heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
         text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
-        seen, unseen = torch.chunk(self._image_tokens(torch.cat([picture, torch.zeros_like(picture)])), 2)
+        pictures = parts.image_encoder.encode(torch.cat([picture, torch.zeros_like(picture)]))
+        seen, unseen = torch.chunk(self._per_frame(pictures, parts.resampler), 2)
+        own = parts.interpolation_resampler
+        later, null_later = (None, None) if own is None else torch.chunk(self._per_frame(pictures, own), 2)
         features = parts.image_encoder.features(picture) if isinstance(parts.image_encoder, ConvImageEncoder) else None
         return Conditioning(
             text=text,
@@ -165,6 +175,8 @@ class KeyVIDPipeline:
             null_audio=self._audio_tokens(unheard),
             draft=None if parts.draft is None else parts.draft(heard, text, features),
             features=None if parts.draft is None else features,
+            interpolation_image=later,
+            null_interpolation_image=null_later,
         )
 
     def decode(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
@@ -230,11 +242,10 @@ class KeyVIDPipeline:
         mono = resample(AudioClip(clip.samples.mean(dim=0, keepdim=True), clip.sample_rate_hz), SAMPLE_RATE_HZ)
         return log_mel_batch(normalize_loudness(mono.samples), num_frames=num_frames).to(self.device)
 
-    def _image_tokens(self, pictures: Tensor) -> Tensor:
+    def _per_frame(self, tokens: Tensor, resampler: Resampler | None) -> Tensor:
         """Tokens of each frame, `[B, 48, N, D]`; without a resampler every frame sees the same ones."""
-        tokens = self.components.image_encoder.encode(pictures)
-        if self.components.resampler is not None:
-            per_frame: Tensor = self.components.resampler(tokens)
+        if resampler is not None:
+            per_frame: Tensor = resampler(tokens)
             return per_frame
         return tokens[:, None].expand(-1, self.config.video.frames, -1, -1)
 

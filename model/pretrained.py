@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 FORMAT = "keyvid-1"
 INDEX = "model_index.json"
+WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer"
 PACKAGED_WEIGHTS = Path(__file__).parent / "weights"
 
@@ -69,11 +70,12 @@ class Components:
     image_encoder: ImageEncoder
     resampler: Resampler | None
     audio_encoder: AudioTrunk
-    localizer: Localizer
+    localizer: Localizer | None
     keyframes_unet: UNet
     interpolation_unet: UNet
     codec: Codec
     draft: MotionDraft | None
+    interpolation_resampler: Resampler | None
 
     def modules(self) -> dict[str, nn.Module]:
         """Components that have weights, by name."""
@@ -104,19 +106,24 @@ def weights_folder(name_or_path: str | Path) -> Path:
 
 def save_components(folder: Path, config: ModelConfig, components: Components, *, dtype: torch.dtype) -> None:
     """Write a weights folder, floating-point tensors as `dtype`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {name: value for name, value in to_json(config).items() if name not in COMPONENTS}
-    kinds = {name: type(part).__name__ for name in COMPONENTS if (part := getattr(config, name)) is not None}
-    _write_json(folder / INDEX, {"format": FORMAT, "components": kinds, **settings})
-    modules = components.modules()
-    for name in kinds:
-        (folder / name).mkdir(exist_ok=True)
-        _write_json(folder / name / "config.json", to_json(getattr(config, name)))
-        if name in modules:
-            tensors = {key: _stored(tensor, dtype) for key, tensor in modules[name].state_dict().items()}
-            save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
+    save_config(folder, config)
+    for name, module in components.modules().items():
+        tensors = {key: _stored(tensor, dtype) for key, tensor in module.state_dict().items()}
+        save_file(tensors, folder / name / WEIGHTS, metadata={"format": "pt"})
     if isinstance(components.text_encoder, ClipTextEncoder):
         components.text_encoder.save_tokenizer(folder / TOKENIZER)
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write all of a weights folder but the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in to_json(config).items() if name not in COMPONENTS}
+    parts = {name: part for name in COMPONENTS if (part := getattr(config, name)) is not None}
+    kinds = {name: type(part).__name__ for name, part in parts.items()}
+    _write_json(folder / INDEX, {"format": FORMAT, "components": kinds, **settings})
+    for name, part in parts.items():
+        (folder / name).mkdir(exist_ok=True)
+        _write_json(folder / name / "config.json", to_json(part))
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -146,7 +153,7 @@ def load_components(folder: Path, config: ModelConfig, *, device: torch.device, 
     with init_empty_weights(include_buffers=False):
         components = build_components(config)
     for name, module in components.modules().items():
-        _fill(module, folder / name / "model.safetensors", component=name)
+        _fill(module, folder / name / WEIGHTS, component=name)
         module.to(device=device, dtype=unet_dtype if isinstance(module, UNet) else torch.float32)
         module.eval().requires_grad_(requires_grad=False)
     if isinstance(components.text_encoder, ClipTextEncoder):

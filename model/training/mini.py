@@ -70,10 +70,10 @@ def train_all(runs: MiniRuns, *, num_workers: int = 1) -> None:
 def build_task(name: TaskName, runs: MiniRuns) -> TrainingTask:
     """A task with its networks, initialised from what earlier tasks have learnt."""
     if name == "localizer":
-        return LocalizerTask(keyvid_mini().localizer)
+        return _localizer_task()
     if name == "draft":
         draft = DraftTask(keyvid_mini())
-        trunk = _load(LocalizerTask(keyvid_mini().localizer), runs.weights("localizer")).localizer.trunk
+        trunk = _load(_localizer_task(), runs.weights("localizer")).localizer.trunk
         draft.audio_encoder.load_state_dict(trunk.state_dict())
         return draft
     return DiffusionTask(keyvid_mini(), _load(DraftTask(keyvid_mini()), runs.weights("draft")))
@@ -81,7 +81,7 @@ def build_task(name: TaskName, runs: MiniRuns) -> TrainingTask:
 
 def trained_components(runs: MiniRuns) -> dict[str, nn.Module]:
     """Every network of keyvid-mini with the newest averaged weights, by the name of its folder."""
-    localizer = _load(LocalizerTask(keyvid_mini().localizer), runs.weights("localizer"))
+    localizer = _load(_localizer_task(), runs.weights("localizer"))
     draft = _load(DraftTask(keyvid_mini()), runs.weights("draft"))
     diffusion = _load(DiffusionTask(keyvid_mini(), draft), runs.weights("diffusion"))
     return {**localizer.components(), **draft.components(), **diffusion.components()}
@@ -92,6 +92,12 @@ def export(runs: MiniRuns, folder: Path) -> None:
     config = keyvid_mini()
     components = replace(build_components(config), **cast("dict[str, Any]", trained_components(runs)))
     save_components(folder, config, components, dtype=torch.float16)
+
+
+def _localizer_task() -> LocalizerTask:
+    config = keyvid_mini().localizer
+    assert config is not None
+    return LocalizerTask(config)
 
 
 def _load(task: Task, weights: Path) -> Task:

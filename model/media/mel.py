@@ -124,20 +124,21 @@ def _filter_bank(samples: Tensor) -> Tensor:
     frames = samples.unfold(1, _FRAME_SAMPLES, _HOP_SAMPLES)
     frames = frames - frames.mean(dim=2, keepdim=True)
     previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-    frames = (frames - _PREEMPHASIS * previous) * _hann_window()
+    frames = (frames - _PREEMPHASIS * previous) * hann_window()
     power = torch.fft.rfft(frames, n=_FFT_SIZE).abs().square()
-    energies = power[..., :-1] @ _mel_filters().T  # the Nyquist bin has no weight in any filter
+    energies = power[..., :-1] @ mel_filters().T  # the Nyquist bin has no weight in any filter
     log_energies: Tensor = energies.clamp(min=_ENERGY_FLOOR).log()
     return log_energies
 
 
 @cache
-def _hann_window() -> Tensor:
+def hann_window() -> Tensor:
+    """Analysis window of one frame, symmetric, `[400]`."""
     return torch.hann_window(_FRAME_SAMPLES, periodic=False)
 
 
 @cache
-def _mel_filters() -> Tensor:
+def mel_filters() -> Tensor:
     """Triangular filters `[128, 256]`, linear on the mel scale 1127 ln(1 + f / 700), without area normalisation."""
 
     def to_mel(frequency_hz: float) -> float:

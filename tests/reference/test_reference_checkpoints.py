@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from accelerate import init_empty_weights
-from published_fill import published_shapes
 
 from model.checkpoints import keymap
 from model.checkpoints.conversion import convert, load_converted, unmapped
+from model.checkpoints.published_names import Checkpoint, published_shapes
 from model.codecs.vae import VaeCodec, VaeConfig
 from model.encoders.audio import AudioHead, AudioTrunk, AudioTrunkConfig
 from model.encoders.image import ClipImageConfig, ClipImageEncoder
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-KEYFRAME_FILE = "published_keyframe_names.txt"
-LOCALIZER_FILE = "published_localizer_names.txt"
+KEYFRAME_FILE: Checkpoint = "keyframe"
+LOCALIZER_FILE: Checkpoint = "localizer"
 ONLY_IN_KEYFRAMES = "model.diffusion_model.frame_idx_embedding."
 
 COMPONENTS: dict[str, tuple[keymap.KeyMap, Callable[[], nn.Module]]] = {
@@ -40,7 +40,7 @@ COMPONENTS: dict[str, tuple[keymap.KeyMap, Callable[[], nn.Module]]] = {
 }
 
 
-def _published(file: str = KEYFRAME_FILE) -> dict[str, Tensor]:
+def _published(file: Checkpoint = KEYFRAME_FILE) -> dict[str, Tensor]:
     return {name: torch.empty(shape, device="meta") for name, shape in published_shapes(file).items()}
 
 

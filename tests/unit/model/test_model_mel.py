@@ -80,3 +80,13 @@ def test_centre_crop_keeps_the_middle() -> None:
 
     assert centre_crop(ramp, 4).samples.tolist() == [[3.0, 4.0, 5.0, 6.0]]
     assert centre_crop(ramp, 20).samples.shape == (1, 10)
+
+
+def test_a_batch_equals_its_single_clips() -> None:
+    """Training's batched spectrogram is the service's, row by row."""
+    rows = torch.cat([_tone(16_000, seconds=2.0).samples, _tone(16_000, seconds=2.0, hertz=660.0).samples])
+
+    batch = log_mel_batch(rows)
+
+    single = torch.cat([log_mel(AudioClip(row[None], 16_000)) for row in rows])
+    torch.testing.assert_close(batch, single, atol=5e-5, rtol=0)

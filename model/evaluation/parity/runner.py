@@ -16,6 +16,7 @@ from model.evaluation.parity import (
     diffusion_cases,
     encoder_cases,
     localization_cases,
+    metric_cases,
     network_cases,
     stage_cases,
 )
@@ -50,6 +51,13 @@ CHECKS: Mapping[str, CaseCheck] = {
     "localizer_labels": localization_cases.check_labels,
     "peaks": localization_cases.check_peaks,
     "keyframe_selection": localization_cases.check_keyframes,
+    "average_precision": metric_cases.check_average_precision,
+    "frechet": metric_cases.check_frechet,
+    "sync_metrics": metric_cases.check_sync_metrics,
+    "motion_score": metric_cases.check_motion_score,
+    "clip_sampling": metric_cases.check_clip_sampling,
+    "eval_image_preprocess": metric_cases.check_image_preprocess,
+    "stereo_frame_reshape": metric_cases.check_stereo,
 }
 """What each kind of case runs. A folder without a listing names the kind by the file."""
 

@@ -1,0 +1,1 @@
+"""The published evaluation's formulas: what is computed from curves, features, scores, flows and frames."""

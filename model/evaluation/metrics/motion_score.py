@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 _MAX_HEIGHT_PX = 480
@@ -61,6 +64,13 @@ def prepare_for_flow(frames: Tensor) -> Tensor:
     return pad_for_flow(resized)
 
 
-def score_curve(flows: list[Tensor]) -> Tensor:
-    """Motion scores float32 `[T - 1]` of a video's flows, each `[1, 2, H, W]`."""
-    return torch.cat([motion_score(flow) for flow in flows]).float()
+def measure_motion(frames: Tensor, measure_flow: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Raw motion curve float32 `[T - 1]` of a video.
+
+    Args:
+        frames: uint8 `[T, 3, H, W]`, every frame of the file.
+        measure_flow: flow `[1, 2, H, W]` in pixels from one prepared frame `[1, 3, H, W]` to the next.
+    Source: KeyVID sec. 3.2; released behaviour (full-resolution flow, not normalised).
+    """
+    prepared = torch.split(prepare_for_flow(frames), 1)
+    return torch.cat([motion_score(measure_flow(first, second)) for first, second in pairwise(prepared)]).float()

@@ -15,6 +15,7 @@ from model.evaluation.parity import (
     audio_cases,
     diffusion_cases,
     encoder_cases,
+    judge_cases,
     localization_cases,
     metric_cases,
     network_cases,
@@ -58,6 +59,9 @@ CHECKS: Mapping[str, CaseCheck] = {
     "clip_sampling": metric_cases.check_clip_sampling,
     "eval_image_preprocess": metric_cases.check_image_preprocess,
     "stereo_frame_reshape": metric_cases.check_stereo,
+    "avsync_classifier": judge_cases.check_classifier,
+    "raft": judge_cases.check_optical_flow,
+    "imagebind_vision_text": judge_cases.check_imagebind_vision_text,
 }
 """What each kind of case runs. A folder without a listing names the kind by the file."""
 

@@ -12,7 +12,7 @@ from model.evaluation.metrics.average_precision import average_precision, predic
 from model.evaluation.metrics.clip_sampling import clip_starts, sample_frames
 from model.evaluation.metrics.frechet import frechet_distance
 from model.evaluation.metrics.image_preprocess import for_fid, load_frames
-from model.evaluation.metrics.motion_score import motion_score, prepare_for_flow, score_curve
+from model.evaluation.metrics.motion_score import measure_motion, motion_score, prepare_for_flow
 from model.evaluation.metrics.sync_metrics import aligned_sync, alignment_probability, mean_and_spread, relative_sync
 from model.media.reference_compat import join_audio_frames
 
@@ -80,11 +80,21 @@ def test_still_pictures_halve_relative_sync() -> None:
 
 
 def test_motion_score_is_the_mean_length_along_both_axes() -> None:
-    """A field of (3, -4) everywhere scores 7, in every frame of a curve."""
+    """A field of (3, -4) everywhere scores 7."""
     flow = torch.tensor([3.0, -4.0]).view(1, 2, 1, 1).expand(1, 2, 16, 24)
 
     assert motion_score(flow).tolist() == [7.0]
-    assert score_curve([flow, 2 * flow]).tolist() == [7.0, 14.0]
+
+
+def test_motion_of_a_video_is_scored_from_frame_to_frame() -> None:
+    """A video of T frames has T - 1 scores, measured on padded frames."""
+    frames = torch.tensor([0, 10, 30], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 9, 16)
+
+    def brightening(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        assert first.shape == (1, 3, 16, 16)
+        return (second - first)[:, :2]
+
+    assert measure_motion(frames, brightening).tolist() == [20.0, 40.0]
 
 
 @pytest.mark.parametrize(

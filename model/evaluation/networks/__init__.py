@@ -1,0 +1,1 @@
+"""Networks that only judge: the sync classifier, optical flow, and ImageBind's eyes and reading."""

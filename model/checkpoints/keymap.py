@@ -333,6 +333,18 @@ VAE = KeyMap(
     squeezes=(Squeeze(r"\.mid\.attn_1\.(q|k|v|proj_out)\.weight$", 2),),
 )
 
+# Stable Diffusion's autoencoder as diffusers saves it. Attention had other names before diffusers 0.15.
+DIFFUSERS_VAE = KeyMap(
+    prefix="",
+    renames=(
+        Rename(r"\.attentions\.0\.query\.", ".attentions.0.to_q."),
+        Rename(r"\.attentions\.0\.key\.", ".attentions.0.to_k."),
+        Rename(r"\.attentions\.0\.value\.", ".attentions.0.to_v."),
+        Rename(r"\.attentions\.0\.proj_attn\.", ".attentions.0.to_out.0."),
+        Rename(r"^", "autoencoder."),
+    ),
+)
+
 # Parts of the two published diffusion checkpoints that no component reads.
 UNUSED = (
     Drop(r"audio_proj_model\.", "never executed by the release"),

@@ -114,6 +114,17 @@ def test_command_fails_on_cases_that_cannot_run(folder: Path, damage: str) -> No
     assert case["problem"]
 
 
+def test_cases_are_found_below_the_folder_and_by_name(folder: Path) -> None:
+    """A folder may hold a listed folder and an unlisted one, whose files are named after their kinds."""
+    below = folder / "sound"
+    below.mkdir()
+    shutil.copy(DATA / "mel_constants.safetensors", below / "other_mel_constants.safetensors")
+
+    kinds = {case.name: case.kind for case in find_cases(folder)}
+
+    assert kinds == {"d2_training_target": "training_target", "other_mel_constants": "mel_constants"}
+
+
 def test_command_refuses_a_folder_without_cases(tmp_path: Path) -> None:
     """A folder without cases proves nothing, which is an error of its own."""
     outcome = CliRunner().invoke(app, [str(tmp_path)])

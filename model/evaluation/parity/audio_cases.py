@@ -14,8 +14,8 @@ from model.evaluation.parity.case import Case, Comparison, absolute, exact
 from model.evaluation.parity.diffusion_cases import index_tokens
 from model.media.mel import SAMPLE_RATE_HZ, centre_crop, hann_window, log_mel, mel_filters, resample
 
-# Computed in float32 in the published order; only the FFT library differs.
-_MEL_TOLERANCE = 5e-5
+# Bins that hold almost no energy show the rounding of the FFT; the mean shows everything else.
+_MEL_TOLERANCE = 1e-3
 _MEAN_TOLERANCE = 1e-5
 _CONSTANT_TOLERANCE = 1e-6
 _INDEX_TOLERANCE = 0.01  # interpolated positions reach 576 in float32

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from model.checkpoints import keymap
 from model.codecs.vae import VaeCodec, VaeConfig
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 TEXT_TOKENS = 77
 _IMAGE_TOKENS = 16
 _AUDIO_TOKENS = 12
-# The stored thumbnail of a picture is blown up by this factor, without smoothing.
-_PICTURE_SCALE = 8
 
 # Where our network has what the reference recorded.
 _UNET_TAPS = {
@@ -83,14 +82,16 @@ def check_unet(case: Case) -> list[Comparison]:
     settings, tolerance = case.settings, case.tolerance(1e-4)
     network = small_unet(settings, stage=settings["stage"])
     config = network.config
-    batch, frames = case["in.x"].shape[0], case["in.x"].shape[2]
-    label = settings["label"]
+    label, batch, frames = settings["label"], int(settings["batch"]), int(settings["num_frames"])
+    size = (int(settings["latent_height"]), int(settings["latent_width"]))
+    drawn = labelled_normal(f"{label}/x", batch, config.in_channels, frames, *size)
+    x = case.tensors.get("in.x", drawn)
     context = labelled_normal(f"{label}/context", batch, TEXT_TOKENS + _IMAGE_TOKENS * frames, config.context_dim)
     audio = labelled_normal(f"{label}/c_audio", batch, frames, _AUDIO_TOKENS, config.audio_dim)
     recorded = _record(network, case.names("tap."))
     window = settings.get("freenoise_windows")
     output = network(
-        case["in.x"],
+        x,
         case["timesteps"],
         text=context[:, :TEXT_TOKENS],
         image=context[:, TEXT_TOKENS:].reshape(batch, frames, _IMAGE_TOKENS, -1),
@@ -104,7 +105,7 @@ def check_unet(case: Case) -> list[Comparison]:
         recorded["tap.emb"] = network.embed(
             case["timesteps"], fps=case["fs"], frame_index=case["frame_idx"], num_frames=frames
         )
-    inputs = {"x": labelled_normal(f"{label}/x", *case["in.x"].shape), "context": context, "c_audio": audio}
+    inputs = {"x": drawn, "context": context, "c_audio": audio}
     comparisons = [
         absolute(f"check.{name}", _ends(value), case[f"check.{name}"], tolerance=1e-6)
         for name, value in inputs.items()
@@ -184,10 +185,8 @@ def check_image(case: Case) -> list[Comparison]:
     )
     encoder = ClipImageEncoder(config)
     fill_as_published(encoder, keymap.CLIP_IMAGE)
-    image = case["low"]
-    for axis in (2, 3):
-        image = image.repeat_interleave(_PICTURE_SCALE, dim=axis)
-    image = image.tanh()
+    size = (int(settings["height"]), int(settings["image_width"]))
+    image = functional.interpolate(case["low"], size=size, mode="nearest").tanh()
     computed = {
         "preprocessed": encoder.preprocess(image),
         "tokens": encoder.encode(image),

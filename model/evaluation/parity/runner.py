@@ -132,8 +132,8 @@ def find_cases(folder: Path) -> list[StoredCase]:
 
 
 def _kind(stem: str) -> str:
-    """The kind that a file is named after: the longest one that its name begins with, or the whole name."""
-    return max((kind for kind in CHECKS if stem.startswith(kind)), key=len, default=stem)
+    """The kind that a file is named after: the longest one in its name, or the whole name."""
+    return max((kind for kind in CHECKS if kind in stem), key=len, default=stem)
 
 
 def run_cases(cases: Sequence[StoredCase]) -> Iterator[CaseResult]:

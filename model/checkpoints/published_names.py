@@ -13,7 +13,7 @@ Checkpoint = Literal["keyframe", "localizer", "imagebind", "avsync_classifier", 
 def published_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """Shape of each tensor by its published name, in the order of the file; do not change the result.
 
-    `imagebind` is the complete model at the positions of the diffusion checkpoints, `raft` without its first name part.
+    `imagebind` is the complete model, its sound at the positions of the diffusion checkpoints.
     """
     listed = resources.files("model.checkpoints").joinpath("published", f"{checkpoint}.txt").read_text("utf-8")
     shapes = {}

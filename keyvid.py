@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "openapi": ("service.cli",),
     "train": ("model.training.cli",),
     "evaluate": ("model.evaluation.cli",),
+    "weights": ("model.checkpoints.cli",),
+    "parity": ("model.evaluation.parity.cli",),
 }
 
 

@@ -1,0 +1,45 @@
+"""The weights that ship in the package hear, see, and fit in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.evaluation.sync import score_video
+from model.generation import GenerationParams
+from model.media.audio import read_audio
+from model.media.image import read_image
+from model.pipeline import KeyVIDPipeline
+from model.pretrained import weights_folder
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> KeyVIDPipeline:
+    """The model that ships."""
+    return KeyVIDPipeline.from_pretrained("keyvid-mini")
+
+
+def test_weights_stay_under_twenty_megabytes() -> None:
+    """The package must stay small enough to be cloned by anyone."""
+    size = sum(path.stat().st_size for path in weights_folder("keyvid-mini").rglob("*") if path.is_file())
+
+    assert size < 20 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", ["hammer", "dog"])
+def test_example_moves_when_it_is_heard(pipeline: KeyVIDPipeline, name: str) -> None:
+    """Every event of the example has a motion peak within two frames, and hardly any peak is without one."""
+    described = json.loads((EXAMPLES / f"{name}.json").read_text())
+    height, width = pipeline.config.video.height, pipeline.config.video.width
+    image = read_image(EXAMPLES / f"{name}.png", height=height, width=width)
+
+    generation = pipeline(image, read_audio(EXAMPLES / f"{name}.wav"), described["prompt"], GenerationParams(seed=1))
+
+    score = score_video(generation.video.frames, described["event_times_s"])
+    assert score.recall == 1
+    assert score.precision >= 0.75

@@ -12,6 +12,9 @@ from tests.servers import postgres_folder, postgres_server, redis_binary, redis_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Read when torch is loaded. Threads of torch that spin while idle starve the servers and workers that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 MISSING_SERVER_FAILS = os.environ.get("CI") == "true"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from model.clips import AudioClip, KeyframePlan, MotionCurve
-    from model.generation import OnStep, Progress
+    from model.generation import GenerationState, OnStep, Progress
     from model.pipeline import GeneratedLatents, KeyVIDPipeline
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -55,6 +55,9 @@ def generate(
     interpolation_mode: Annotated[
         Literal["released", "freenoise"] | None, typer.Option(help="How all frames are made from the keyframes.")
     ] = None,
+    keyframes: Annotated[
+        str | None, typer.Option(help="Frames to paint, such as 0,4,9: ascending from 0, instead of hearing them.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -76,8 +79,9 @@ def generate(
         pipeline = _load(model, device)
         shape = pipeline.config.video
         frame = read_image(_existing(image), height=shape.height, width=shape.width, fit=image_fit)
+        state = None if keyframes is None else _given_keyframes(keyframes, pipeline)
         with _progress() as report:
-            generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step)
+            generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step, state=state)
             write_video(
                 pipeline.decode(generated.latents, frame),
                 clip,
@@ -201,6 +205,21 @@ def _load(model: str, device: str) -> KeyVIDPipeline:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     return KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype)
+
+
+def _given_keyframes(listed: str, pipeline: KeyVIDPipeline) -> GenerationState:
+    """State after a localization that chose these frames and heard no motion."""
+    from model.clips import KeyframePlan, MotionCurve
+    from model.generation import GenerationState
+
+    frames, num_keyframes = pipeline.config.video.frames, pipeline.config.num_keyframes
+    try:
+        plan = KeyframePlan(tuple(int(index) for index in listed.split(",")), frames)
+    except ValueError as error:
+        raise InvalidInput(f"--keyframes {listed} is not an ascending list from 0 to at most {frames - 1}.") from error
+    if len(plan.indices) != num_keyframes:
+        raise InvalidInput(f"--keyframes lists {len(plan.indices)} frames; the model paints {num_keyframes}.")
+    return GenerationState(MotionCurve((0.0,) * frames, (), ()), plan)
 
 
 def _motion_report(curve: MotionCurve, plan: KeyframePlan, *, fps: int) -> dict[str, object]:

@@ -149,7 +149,7 @@ class KeyVIDPipeline:
         """
         localizer = self.components.localizer
         if localizer is None:
-            raise CheckpointMissing(f"{self.config.name} has no localizer, so its keyframes must be given")
+            raise CheckpointMissing(f"{self.config.name} has no localizer: its keyframes must be given")
         mel = self._mel(audio, num_frames=localizer.config.trunk.mel_frames)
         return motion_curve(localizer(mel)[0].tolist())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from model.checkpoints.manifest import ARTIFACTS, PublishedFile
 from tests import published
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
 
@@ -57,6 +56,16 @@ def test_the_list_names_what_is_needed() -> None:
         "clip-vocabulary",
     }
     assert "keyvid-interpolation" in run("list").stdout
+
+
+def test_the_page_describes_every_artifact() -> None:
+    """docs/weights.md has a row for each, with its files and where they are."""
+    page = (Path(__file__).parents[3] / "docs/weights.md").read_text(encoding="utf-8")
+
+    for artifact in ARTIFACTS:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{artifact.name}` |"))
+        assert all(any(path.rpartition("/")[2] in row for path in file.paths) for file in artifact.files)
+        assert artifact.repo is None or artifact.repo in row or artifact.name == "openclip"
 
 
 def test_a_folder_is_converted_and_verified(files: Path, tmp_path: Path) -> None:

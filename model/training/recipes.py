@@ -73,7 +73,7 @@ def mini_diffusion() -> Recipe:
     """
     return Recipe(
         task="diffusion",
-        steps=1050,
+        steps=856,
         batch_size=12,
         optimisation=Optimisation(learning_rate=1.2e-3, ema_decay=0.995),
         clips=ClipSchedule(first_seed=DIFFUSION_SEED, num_clips=5_120, ready=1_024, per_step=12),

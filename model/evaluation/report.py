@@ -17,7 +17,7 @@ from model.generation import GenerationParams, GenerationState
 from model.localization.plan import plan_keyframes
 from model.media.mel import SAMPLE_RATE_HZ
 from model.media.video import read_video, write_video
-from model.training.procedural.examples import demo_set
+from model.training.procedural.examples import SLOW_RATES_HZ, demo_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +39,7 @@ class TimedClip:
     event_times_s: tuple[float, ...]
 
 
-def timed_demo_set(count: int = 24) -> tuple[TimedClip, ...]:
+def timed_demo_set(count: int = 24, *, rates_hz: Sequence[float] = SLOW_RATES_HZ) -> tuple[TimedClip, ...]:
     """The demo set, whose pictures, sounds and syntheses training never saw."""
     return tuple(
         TimedClip(
@@ -48,7 +48,7 @@ def timed_demo_set(count: int = 24) -> tuple[TimedClip, ...]:
             clip.prompt,
             clip.event_times_s,
         )
-        for clip in demo_set(count)
+        for clip in demo_set(count, rates_hz=rates_hz)
     )
 
 

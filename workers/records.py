@@ -160,14 +160,12 @@ def advance(
     moved = []
     for index, before in enumerate(stages):
         after = dict(before)
-        if index < position and after["status"] != "done":
-            after["status"] = "done"
-            if "began_at" in after:
-                after["seconds"] = round(now - after["began_at"], 3)
+        if index < position:
+            after = _closed(before, now=now)
         elif index == position:
             after.update(status="running", steps_done=step, steps_total=total, resumed=False)
             after.setdefault("began_at", now)
-        elif index > position:
+        else:
             after = asdict(StageReport(RUNNING_STAGES[index], "pending"))
         moved.append(after)
     return moved
@@ -175,16 +173,15 @@ def advance(
 
 def close_stages(stages: list[dict[str, Any]], *, now: float) -> list[dict[str, Any]]:
     """Stages of a completed job: all of them done."""
-    closed = []
-    for before in stages:
-        after = dict(before)
-        if after["status"] != "done":
-            after["status"] = "done"
-            after["steps_done"] = after["steps_total"]
-            if "began_at" in after:
-                after["seconds"] = round(now - after["began_at"], 3)
-        closed.append(after)
-    return closed
+    return [_closed(stage, now=now) for stage in stages]
+
+
+def _closed(stage: dict[str, Any], *, now: float) -> dict[str, Any]:
+    """A stage that is over: its last steps count even where nobody was told of them in time."""
+    if stage["status"] == "done":
+        return stage
+    seconds = round(now - stage["began_at"], 3) if "began_at" in stage else stage["seconds"]
+    return {**stage, "status": "done", "steps_done": stage["steps_total"], "seconds": seconds}
 
 
 def _stage_of(document: Mapping[str, Any]) -> StageReport:

@@ -343,6 +343,18 @@ def test_refunded_attempt_does_not_count(store: JobStore) -> None:
     assert (store.get(job.id, tenant=TENANT).attempt, lease.fence) == (1, 2)
 
 
+def test_stage_that_is_over_has_done_all_its_steps(store: JobStore) -> None:
+    """Steps that were too quick to be told one by one count when the next stage begins."""
+    job = _create(store)
+    lease = _claim(store)
+    store.report(lease, stage=JobStage.KEYFRAMES, step=1, total=4, progress=10)
+    store.report(lease, stage=JobStage.INTERPOLATION, step=0, total=2, progress=30)
+
+    keyframes = next(stage for stage in store.get(job.id, tenant=job.tenant).stages if stage.name is JobStage.KEYFRAMES)
+
+    assert (keyframes.status, keyframes.steps_done, keyframes.steps_total) == ("done", 4, 4)
+
+
 def test_next_attempt_knows_the_stages_that_are_done(store: JobStore) -> None:
     """A checkpoint is offered to the next attempt, whose stages say what was taken over."""
     job = _create(store)

@@ -5,7 +5,7 @@ FROM python:3.12-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 KEYVID_DATA_DIR=/data
 RUN useradd --create-home --uid 10001 keyvid && mkdir /data && chown keyvid /data
 WORKDIR /app
-COPY pyproject.toml README.md keyvid.py ./
+COPY pyproject.toml README.md LICENSE keyvid.py ./
 COPY workers ./workers
 
 FROM base AS api

@@ -451,7 +451,7 @@ def test_unexpected_error_is_500_without_a_trace(service: Service, monkeypatch: 
     """What nobody foresaw is answered in words that give nothing away."""
 
     def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("secret at /root/path")
+        raise RuntimeError("secret at /srv/private")
 
     monkeypatch.setattr(JobStore, "get", broken)
     with structlog.testing.capture_logs() as logs:

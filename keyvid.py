@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "reconciler": ("workers.cli",),
     "openapi": ("service.cli",),
     "train": ("model.training.cli",),
+    "data": ("model.datasets.cli",),
     "evaluate": ("model.evaluation.cli",),
     "weights": ("model.checkpoints.cli",),
     "parity": ("model.evaluation.parity.cli",),

@@ -160,7 +160,7 @@ def keyvid_mini() -> ModelConfig:
         model_channels=32,
         channel_mult=(1, 2),
         num_res_blocks=1,
-        attention_downsample=(1, 2),
+        attention_downsample=(2,),
         head_width=16,
         init_attention_heads=0,
         num_groups=8,
@@ -202,7 +202,7 @@ def keyvid_mini() -> ModelConfig:
         keyframes_unet=unet,
         interpolation_unet=unet,
         codec=codec,
-        draft=DraftConfig(text_dim=text.dim, feature_dim=image.dim),
+        draft=DraftConfig(text_dim=text.dim, feature_dim=image.dim, num_products=16, num_integrated=4, basis_stride=2),
     )
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_VELOCITY_UNIT = 0.2  # per frame; brings sums over a few frames to the spread of the other curves
+
 
 @dataclass(frozen=True, slots=True)
 class DraftConfig:
@@ -22,8 +24,11 @@ class DraftConfig:
         audio_dim, text_dim, feature_dim: widths of audio tokens, text tokens and picture features.
         width, basis_width: widths of the half that listens and of the half that looks.
         num_products: products of a curve and a basis that are summed.
+        num_integrated: how many of the curves are predicted as velocities and summed over time: a bow's travel.
         latent_channels: channels of the codec's latents.
         grid: rows and columns of the picture features and of the latents.
+        basis_stride: cells of the latents per cell of a basis, each way. Coarse bases say when and roughly where; what
+            exactly moves is left to diffusion.
         num_groups: groups of the group norms.
     """
 
@@ -34,9 +39,11 @@ class DraftConfig:
     width: int = 128
     basis_width: int = 96
     num_products: int = 12
+    num_integrated: int = 0
     latent_channels: int = 4
     grid: tuple[int, int] = (10, 16)
     num_groups: int = 8
+    basis_stride: int = 1
 
 
 class MotionDraft(nn.Module):
@@ -76,6 +83,7 @@ class CurveNetwork(nn.Module):
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
         width = config.width
+        self.num_integrated = config.num_integrated
         self.project = nn.Linear(config.audio_dim, width)
         self.frame_embedding = nn.Parameter(torch.randn(config.num_frames, width) * 0.02)
         self.blocks = nn.ModuleList(
@@ -99,7 +107,10 @@ class CurveNetwork(nn.Module):
         x = x.transpose(1, 2)
         remembered, _ = self.recurrence(x)
         curves: Tensor = self.out(torch.cat((x, remembered), dim=-1))
-        return curves
+        if not self.num_integrated:
+            return curves
+        direct, velocity = curves[..., : -self.num_integrated], curves[..., -self.num_integrated :]
+        return torch.cat((direct, _VELOCITY_UNIT * velocity.cumsum(dim=1)), dim=-1)
 
 
 class BasisNetwork(nn.Module):
@@ -108,9 +119,11 @@ class BasisNetwork(nn.Module):
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.basis_width
-        self.project = nn.Conv2d(config.feature_dim, width, 1)
-        self.cell_embedding = nn.Parameter(torch.randn(width, *config.grid) * 0.02)
+        width, stride = config.basis_width, config.basis_stride
+        kernel = 2 * stride - 1
+        self.project = nn.Conv2d(config.feature_dim, width, kernel, stride=stride, padding=kernel // 2)
+        rows, columns = (-(-cells // stride) for cells in config.grid)
+        self.cell_embedding = nn.Parameter(torch.randn(width, rows, columns) * 0.02)
         self.blocks = nn.ModuleList(
             ModulatedBlock(
                 nn.Conv2d(width, width // 2, 3, padding=dilation, dilation=dilation),
@@ -126,13 +139,16 @@ class BasisNetwork(nn.Module):
 
     def forward(self, features: Tensor, clip: Tensor) -> Tensor:
         """Features `[B, feature_dim, h, w]` and clip embedding `[B, clip_width]` to `[B, num_products, C, h, w]`."""
+        size = features.shape[2:]
         x = self.project(features) + self.cell_embedding
         for index, block in enumerate(self.blocks):
             x = block(x, clip)
             if index == len(self.blocks) // 2:
                 x = self.overview(x, clip)
         bases: Tensor = self.out(x)
-        return bases.view(len(x), self.config.num_products, self.config.latent_channels, *x.shape[2:])
+        if bases.shape[2:] != size:
+            bases = functional.interpolate(bases, size=size, mode="bilinear")
+        return bases.view(len(x), self.config.num_products, self.config.latent_channels, *size)
 
 
 class ModulatedBlock(nn.Module):

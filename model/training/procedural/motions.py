@@ -190,11 +190,8 @@ def _bark(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
 
 def _bow(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     loudness = at_frames(score.loudness) if score.loudness is not None else np.ones(NUM_FRAMES, np.float32)
-    sign = np.zeros(NUM_FRAMES, np.float32)
-    for number, (time, length) in enumerate(zip(score.times_s, score.lengths_s, strict=True)):
-        end = time + length if number else score.times_s[1] if len(score.times_s) > 1 else time + length
-        frames = np.arange(NUM_FRAMES) / FPS
-        sign[(frames >= time) & (frames < end)] = 1.0 if number % 2 == 0 else -1.0
+    turns = np.searchsorted(score.turns_s, np.arange(NUM_FRAMES) / FPS, side="right")
+    sign = np.where(turns % 2 == 0, 1.0, -1.0).astype(np.float32)
     travel = np.cumsum(sign * loudness) * np.float32(0.18)
     bow = _sheet(canvas, drawn.parts.get("bow", drawn.mask), 0.04)
     body = _sheet(canvas, drawn.parts.get("body", drawn.mask), 0.05) * (1 - 0.8 * bow)

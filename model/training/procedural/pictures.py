@@ -26,14 +26,15 @@ def paint_scene(canvas: Canvas, subject: Subject, dice: Dice, *, stand_in_share:
         _paint_distractor(canvas, subject, dice, ground)
     stands_in = subject.kind not in _OWN_SHAPE and dice.chance(stand_in_share)
     painter: Painter = dice.pick(STAND_INS if stands_in else subject.painters)
-    size = dice.between(0.42, 0.85)
+    is_close = dice.chance(0.2)
+    size = dice.between(0.85, 1.25) if is_close else dice.between(0.35, 0.85)
     x = canvas.aspect / 2 + dice.between(-0.28, 0.28)
     if subject.is_grounded and size < 0.7:
         y = min(ground - 0.44 * size + dice.between(0.0, 0.06), 0.95 - 0.45 * size)
     else:
         y = 0.5 + dice.between(-0.06, 0.1)
     tilt = dice.between(-0.12, 0.12)
-    drawn = painter(Pen(canvas, (x, max(y, 0.45 * size)), size=size, angle=tilt), dice)
+    drawn = painter(Pen(canvas, (x, y if is_close else max(y, 0.45 * size)), size=size, angle=tilt), dice)
     finish(canvas, dice)
     return drawn
 

@@ -30,6 +30,7 @@ class Score:
         lengths_s: how long each lasts.
         loudness: [32000], of sustained kinds the loudness over time, 0 to 1.
         pitch: [32000], of tuned kinds the pitch in octaves above the lowest note, 0 to 1.
+        turns_s: of bowed kinds, when the bow turns; the stroke before the first turn goes to the right.
     """
 
     times_s: tuple[float, ...]
@@ -37,6 +38,7 @@ class Score:
     lengths_s: tuple[float, ...]
     loudness: Field | None = None
     pitch: Field | None = None
+    turns_s: tuple[float, ...] = ()
 
     @property
     def contact_frames(self) -> tuple[int, ...]:
@@ -105,13 +107,14 @@ def play_automatic(dice: Dice) -> Score:
 
 
 def play_strokes(dice: Dice) -> Score:
-    """Bow strokes: each swells and dies; the next goes the other way."""
-    time = dice.between(-0.2, 0.35)
+    """Bow strokes: each swells and dies; the next goes the other way. Events are their loudest moments."""
+    steady = dice.octaves(0.22, 0.9)
+    # More than half of the first stroke is heard: what it is the second of could not be.
+    time = dice.between(-0.4 * steady, 0.35)
     loudness = np.zeros(NUM_SAMPLES, np.float32)
     pitch = np.zeros(NUM_SAMPLES, np.float32)
     clock = seconds()
-    steady = dice.octaves(0.22, 0.9)
-    times, strengths, lengths = [], [], []
+    times, strengths, lengths, turns = [], [], [], []
     while time < DURATION_S - 0.05:
         length = steady * (1.0 if dice.chance(0.7) else dice.between(0.7, 1.5))
         strength = dice.between(0.7, 1.0)
@@ -119,11 +122,13 @@ def play_strokes(dice: Dice) -> Score:
         inside = (phase > 0) & (phase < 1)
         loudness += strength * np.maximum(np.sin(np.pi * np.clip(phase, 0, 1)), 0.0) ** np.float32(0.8)
         pitch[inside] = dice.pick((0.0, 0.17, 0.33, 0.58, 0.75, 1.0))
-        times.append(max(time, 0.0))
-        strengths.append(strength)
-        lengths.append(length)
+        if time + 0.5 * length < DURATION_S:
+            times.append(max(time + 0.5 * length, 0.0))
+            strengths.append(strength)
+            lengths.append(length)
         time += length
-    return Score(tuple(times), tuple(strengths), tuple(lengths), loudness, pitch)
+        turns.append(time)
+    return Score(tuple(times), tuple(strengths), tuple(lengths), loudness, pitch, tuple(turns))
 
 
 def play_notes(dice: Dice) -> Score:
@@ -184,6 +189,6 @@ def _separated(times: Field, shortest_s: float) -> tuple[float, ...]:
 
 def _strengths(dice: Dice, count: int) -> tuple[float, ...]:
     """Loudness of each event; the strongest is 1."""
-    spread = dice.pick((0.0, 0.15, 0.35))
+    spread = dice.pick((0.0, 0.15, 0.35, 0.6))
     drawn = 1.0 - spread * dice.generator.random(count)
     return tuple(float(value) for value in drawn / drawn.max())

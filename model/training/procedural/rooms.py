@@ -22,17 +22,17 @@ def record(dry: Field, dice: Dice) -> Field:
     if dice.chance(0.7):
         sound = _reverberate(sound, dice)
     power = float(np.sqrt(np.mean(sound**2))) + 1e-9
-    if dice.chance(0.12):
+    if dice.chance(0.2):
         other = perform(dice.pick(("wood", "metal", "rubber")), play_hits(dice), dice)
-        sound = sound + other / (np.abs(other).max() + 1e-9) * np.float32(dice.between(0.02, 0.09))
-    if dice.chance(0.12):
-        sound = sound + chord(dice) * np.float32(power * dice.between(0.05, 0.45))
+        sound = sound + other / (np.abs(other).max() + 1e-9) * np.float32(dice.between(0.02, 0.12))
+    if dice.chance(0.25):
+        sound = sound + chord(dice) * np.float32(power * dice.between(0.05, 0.6))
     floor_db = dice.between(8.0, 45.0) if dice.chance(0.8) else 60.0
     noise = tilt(white(dice, NUM_SAMPLES), dice.between(-2.0, 0.0))
     sound = sound + noise * np.float32(power * 10 ** (-floor_db / 20) / (float(noise.std()) + 1e-9))
     if dice.chance(0.35):
         sound = band(sound, dice.octaves(60, 350), dice.octaves(2800, 7500), steepness=dice.between(2, 8))
-    if dice.chance(0.2):
+    if dice.chance(0.3):
         sound = _compress(sound, dice)
     peak = np.abs(sound).max() + 1e-9
     recorded: Field = (sound / peak * dice.octaves(0.05, 0.95)).astype(np.float32)

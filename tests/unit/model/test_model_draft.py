@@ -1,16 +1,18 @@
 """The motion draft is a sum of time curves times spatial bases."""
 
+from dataclasses import replace
+
 import torch
 
 from model.networks.draft import DraftConfig, MotionDraft
 
+SMALL = DraftConfig(audio_dim=8, text_dim=8, feature_dim=8, width=16, basis_width=8, num_products=3, num_groups=4)
 
-def small_draft() -> MotionDraft:
+
+def small_draft(config: DraftConfig = SMALL) -> MotionDraft:
     """A draft of width 16 with fixed weights."""
     torch.manual_seed(0)
-    return MotionDraft(
-        DraftConfig(audio_dim=8, text_dim=8, feature_dim=8, width=16, basis_width=8, num_products=3, num_groups=4)
-    ).eval()
+    return MotionDraft(config).eval()
 
 
 def inputs(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -61,3 +63,25 @@ def test_sound_words_and_picture_all_matter() -> None:
     for position in range(3):
         changed = [part.flip(0) if index == position else part for index, part in enumerate(parts)]
         assert not torch.allclose(draft(*changed), before, atol=1e-4)
+
+
+def test_integrated_curves_travel_while_a_velocity_is_heard() -> None:
+    """With a constant velocity the integrated products move by the same amount every frame."""
+    draft = small_draft(replace(SMALL, num_integrated=3))
+    with torch.no_grad():
+        draft.curves.out.weight.zero_()
+
+        steps = draft(*inputs()).diff(dim=2)
+
+    assert torch.allclose(steps, steps[:, :, :1].expand_as(steps), atol=1e-6)
+    assert steps.abs().max() > 1e-4
+
+
+def test_coarse_bases_are_spread_smoothly_over_the_grid() -> None:
+    """With a stride of 2 the drafted field has the grid of the latents and no detail finer than two cells."""
+    latents = small_draft(replace(SMALL, basis_stride=2))(*inputs())
+
+    assert latents.shape == (2, 4, 48, 10, 16)
+    pairs = torch.nn.functional.avg_pool2d(latents[:, :, -1], 2)
+    spread = torch.nn.functional.interpolate(pairs, scale_factor=2, mode="bilinear")
+    assert (spread - latents[:, :, -1]).std() < 0.5 * latents[:, :, -1].std()

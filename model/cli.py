@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from model.clips import AudioClip, KeyframePlan, MotionCurve
-    from model.generation import GenerationState, OnStep, Progress
+    from model.generation import GenerationParams, OnStep, Progress
     from model.pipeline import GeneratedLatents, KeyVIDPipeline
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -32,6 +33,9 @@ ModelOption = Annotated[str, typer.Option("--model", help="keyvid-mini, or a fol
 StartOption = Annotated[float, typer.Option("--audio-start", min=0.0, help="Seconds into the sound where it begins.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+LocalizerOption = Annotated[
+    str, typer.Option(help="Who hears the keyframes: own, another model's name or folder, or auto.")
+]
 ScaleOption = Annotated[float | None, typer.Option(min=0.0, max=30.0, help="Guidance scale; 1 is none.")]
 
 
@@ -56,9 +60,17 @@ def generate(
         Literal["released", "freenoise"] | None, typer.Option(help="How all frames are made from the keyframes.")
     ] = None,
     keyframes: Annotated[
-        str | None, typer.Option(help="Frames to paint, such as 0,4,9: ascending from 0, instead of hearing them.")
+        str | None,
+        typer.Option(help="Frames to paint, such as 0,4,9 or 0s,0.17s,0.4s: ascending from 0, instead of heard ones."),
     ] = None,
+    localizer: LocalizerOption = "auto",
+    reference_compat: Annotated[
+        bool, typer.Option("--reference-compat", help="Repeat two defects of the published evaluation.")
+    ] = False,
     device: DeviceOption = "auto",
+    offload: Annotated[
+        bool, typer.Option("--offload", help="Keep on the GPU only what works at the time: slower, fits small cards.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Animate IMAGE to AUDIO and write an MP4."""
@@ -74,14 +86,16 @@ def generate(
             guidance_image=guidance_image,
             guidance_audio=guidance_audio,
             interpolation_mode=interpolation_mode,
+            reference_compat=reference_compat,
         )
         clip = _read_sound(audio, start_s=audio_start)
-        pipeline = _load(model, device)
+        pipeline = _load(model, device, localizer=localizer, offload=offload)
+        if keyframes is not None:
+            params = replace(params, keyframes=_parse_keyframes(keyframes, fps=pipeline.config.fps))
         shape = pipeline.config.video
         frame = read_image(_existing(image), height=shape.height, width=shape.width, fit=image_fit)
-        state = None if keyframes is None else _given_keyframes(keyframes, pipeline)
         with _progress() as report:
-            generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step, state=state)
+            generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step)
             write_video(
                 pipeline.decode(generated.latents, frame),
                 clip,
@@ -91,7 +105,7 @@ def generate(
                 on_frames=report.frames(shape.frames),
             )
     if as_json:
-        typer.echo(json.dumps(_generation_report(generated, pipeline, output=output, seed=params.seed)))
+        typer.echo(json.dumps(_generation_report(generated, pipeline, params, output=output)))
     else:
         typer.echo(output)
 
@@ -103,6 +117,7 @@ def localize(
     model: ModelOption = "keyvid-mini",
     audio_start: StartOption = 0.0,
     plot: Annotated[Path | None, typer.Option(help="Also draw waveform, curve and keyframes to this PNG.")] = None,
+    localizer: LocalizerOption = "auto",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -111,7 +126,7 @@ def localize(
         from model.localization.plan import plan_keyframes
 
         clip = _read_sound(audio, start_s=audio_start)
-        pipeline = _load(model, device)
+        pipeline = _load(model, device, localizer=localizer)
         fps = pipeline.config.fps
         curve = pipeline.localize(clip)
         plan = plan_keyframes(curve, num_keyframes=pipeline.config.num_keyframes)
@@ -196,7 +211,7 @@ def _read_sound(path: Path, *, start_s: float) -> AudioClip:
     return clip.window(start_s, seconds)
 
 
-def _load(model: str, device: str) -> KeyVIDPipeline:
+def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> KeyVIDPipeline:
     import torch
 
     from model.pipeline import KeyVIDPipeline
@@ -204,22 +219,23 @@ def _load(model: str, device: str) -> KeyVIDPipeline:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    return KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype)
+    pipeline = KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype, localizer=localizer, offload=offload)
+    if pipeline.components.localizer is None and pipeline.listener is not None:
+        typer.echo(
+            f"{pipeline.config.name} has no localizer: {pipeline.listener.name}'s hears the motion for it.", err=True
+        )
+    return pipeline
 
 
-def _given_keyframes(listed: str, pipeline: KeyVIDPipeline) -> GenerationState:
-    """State after a localization that chose these frames and heard no motion."""
-    from model.clips import KeyframePlan, MotionCurve
-    from model.generation import GenerationState
-
-    frames, num_keyframes = pipeline.config.video.frames, pipeline.config.num_keyframes
+def _parse_keyframes(listed: str, *, fps: int) -> tuple[int, ...]:
+    """Frame indices of a list such as `0,4,9`; entries with an `s` behind are seconds."""
     try:
-        plan = KeyframePlan(tuple(int(index) for index in listed.split(",")), frames)
-    except ValueError as error:
-        raise InvalidInput(f"--keyframes {listed} is not an ascending list from 0 to at most {frames - 1}.") from error
-    if len(plan.indices) != num_keyframes:
-        raise InvalidInput(f"--keyframes lists {len(plan.indices)} frames; the model paints {num_keyframes}.")
-    return GenerationState(MotionCurve((0.0,) * frames, (), ()), plan)
+        return tuple(
+            round(float(entry.removesuffix("s")) * fps) if entry.endswith("s") else int(entry)
+            for entry in (part.strip() for part in listed.split(","))
+        )
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"--keyframes {listed} is not a list such as 0,4,9 or 0s,0.17s,0.4s.") from error
 
 
 def _motion_report(curve: MotionCurve, plan: KeyframePlan, *, fps: int) -> dict[str, object]:
@@ -233,15 +249,17 @@ def _motion_report(curve: MotionCurve, plan: KeyframePlan, *, fps: int) -> dict[
 
 
 def _generation_report(
-    generated: GeneratedLatents, pipeline: KeyVIDPipeline, *, output: Path, seed: int
+    generated: GeneratedLatents, pipeline: KeyVIDPipeline, params: GenerationParams, *, output: Path
 ) -> Mapping[str, object]:
     config = pipeline.config
     return {
         "output": str(output),
         "model": config.name,
-        "seed": seed,
+        "seed": params.seed,
+        "reference_compat": params.reference_compat,
         "frames": config.video.frames,
         "seconds": {stage: round(seconds, 3) for stage, seconds in generated.seconds.items()},
+        "keyframe_source": generated.keyframe_source,
         **_motion_report(generated.curve, generated.plan, fps=config.fps),
     }
 

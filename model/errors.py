@@ -43,6 +43,12 @@ class InvalidParams(InvalidInput):
     code = "validation_failed"
 
 
+class KeyframesNeeded(InvalidInput):
+    """This model has no localizer: send the keyframes."""
+
+    code = "keyframes_needed"
+
+
 class CheckpointError(KeyVIDError):
     """The weights cannot be used: the operator can fix it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ class GenerationParams:
         num_inference_steps: denoising steps of the keyframe stage and of the interpolation stage, 1 to 200.
         guidance_text, guidance_image, guidance_audio: scales of paper Appendix H, 0 to 30; 1 is no extra guidance.
         interpolation_mode: `released` (what the published numbers were made with) or `freenoise` (the paper's windows).
+        keyframes: frames to paint, ascending from 0, instead of those that the localizer hears.
+        reference_compat: whether to repeat two defects of the published evaluation: stereo sound is heard interleaved,
+            and keyframes pass through a lossy video before they are interpolated.
 
     Raises: InvalidParams.
     """
@@ -46,6 +50,8 @@ class GenerationParams:
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    keyframes: tuple[int, ...] | None = None
+    reference_compat: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -57,6 +63,9 @@ class GenerationParams:
             scale = getattr(self, name)
             if scale is not None and not (math.isfinite(scale) and 0 <= scale <= MAX_GUIDANCE):
                 raise InvalidParams(f"{name} must be 0 to {MAX_GUIDANCE:g}, not {scale}")
+        frames = self.keyframes
+        if frames is not None and (frames[:1] != (0,) or any(a >= b for a, b in itertools.pairwise(frames))):
+            raise InvalidParams(f"keyframes must ascend from 0, not {', '.join(map(str, frames))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +82,13 @@ class GenerationState:
     """What finished stages leave for the next one; a generation resumes from it with the same result.
 
     `keyframe_latents` is float32 `[1, C, num_keyframes, h, w]`, absent until the keyframe stage is done.
+    `keyframe_source` names the model whose localizer heard the keyframes; `request` if the caller chose them.
     """
 
     curve: MotionCurve
     plan: KeyframePlan
     keyframe_latents: Tensor | None = None
+    keyframe_source: str | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise to safetensors."""
@@ -90,6 +101,8 @@ class GenerationState:
         }
         if self.keyframe_latents is not None:
             tensors["keyframe_latents"] = self.keyframe_latents.contiguous()
+        if self.keyframe_source is not None:
+            tensors["keyframe_source"] = torch.tensor(list(self.keyframe_source.encode()), dtype=torch.uint8)
         return safetensors.torch.save(tensors)
 
     @classmethod
@@ -105,17 +118,21 @@ class GenerationState:
             plan = KeyframePlan(tuple(tensors["plan.indices"].tolist()), int(tensors["plan.num_frames"]))
         except (SafetensorError, KeyError) as error:
             raise ValueError("not a generation state") from error
-        return cls(curve, plan, tensors.get("keyframe_latents"))
+        source = tensors.get("keyframe_source")
+        return cls(
+            curve, plan, tensors.get("keyframe_latents"), None if source is None else bytes(source.tolist()).decode()
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A finished generation: frames without sound, and what the model heard."""
+    """A finished generation: frames without sound, what was heard, and by whom."""
 
     video: VideoClip
     curve: MotionCurve
     plan: KeyframePlan
     seconds: dict[Stage, float]
+    keyframe_source: str | None = None
 
 
 OnStep = Callable[[Progress], None]

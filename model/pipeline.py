@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +16,23 @@ from model.conditioning import AudioTokens, Conditioning
 from model.diffusion.denoise import DenoiseHooks
 from model.diffusion.noise import stage_noise
 from model.encoders.image import ConvImageEncoder
-from model.errors import CheckpointMissing, InvalidInput, OutOfMemory
+from model.errors import CheckpointMismatch, InvalidInput, InvalidParams, KeyframesNeeded, OutOfMemory
 from model.generation import Generation, GenerationState, Progress, Stage
 from model.interpolation.interpolator import interpolate
 from model.keyframes.generator import generate_keyframes
-from model.localization.plan import motion_curve, plan_keyframes
-from model.media.mel import SAMPLE_RATE_HZ, log_mel, log_mel_batch, normalize_loudness, resample
-from model.pretrained import Components, build_components, load_components, read_config, save_components, weights_folder
+from model.localization.listener import REQUEST, Listener, spectrogram
+from model.localization.plan import plan_keyframes
+from model.media.reference_compat import as_released_loader, through_video
+from model.placement import Placement
+from model.pretrained import (
+    Components,
+    build_components,
+    load_components,
+    load_localizer,
+    read_config,
+    save_components,
+    weights_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,37 +45,84 @@ if TYPE_CHECKING:
     from model.networks.resampler import Resampler
 
 
+FALLBACK_LOCALIZER = "keyvid-mini"
+"""The packaged model whose localizer hears for models that have none: trained by us, on procedural sound."""
+
+_ENCODERS = ("text_encoder", "image_encoder", "resampler", "interpolation_resampler", "audio_encoder", "draft")
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratedLatents:
-    """All frames before decoding: `latents` float32 `[1, C, 48, h, w]`, what was heard, and seconds per stage."""
+    """All frames before decoding: `latents` float32 `[1, C, 48, h, w]`, what was heard, by whom, seconds per stage."""
 
     latents: Tensor
     curve: MotionCurve
     plan: KeyframePlan
     seconds: dict[Stage, float]
+    keyframe_source: str | None = None
 
 
 class KeyVIDPipeline:
-    """Animates a picture to a sound."""
+    """Animates a picture to a sound.
 
-    def __init__(self, config: ModelConfig, components: Components, *, device: torch.device | str = "cpu") -> None:
+    Args:
+        config: what the model is made of.
+        components: its networks: on the device, or on the CPU with `offload`.
+        device: where they run.
+        offload: whether each component is on the device only while it works; slower, and fits smaller cards.
+        listener: hears the keyframes of models without a localizer of their own.
+    Raises: CheckpointMismatch when the listener hears clips of another length.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        components: Components,
+        *,
+        device: torch.device | str = "cpu",
+        offload: bool = False,
+        listener: Listener | None = None,
+    ) -> None:
         self.config = config
         self.components = components
         self.device = torch.device(device)
+        self.placement = Placement(components.modules(), self.device, offload=offload)
+        own = components.localizer
+        self.listener = Listener(own, config) if listener is None and own is not None else listener
+        if self.listener is not None and self.listener.config.video.frames != config.video.frames:
+            raise CheckpointMismatch(f"the localizer of {self.listener.name} hears clips of another length")
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        path: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        offload: bool = False,
+        localizer: str = "auto",
     ) -> KeyVIDPipeline:
-        """Load a weights folder, or a packaged model by name; `dtype` is that of the two UNets.
+        """Load a weights folder, or a packaged model by name.
 
+        Args:
+            path: the folder or name.
+            device: where the networks run.
+            dtype: that of the two UNets.
+            offload: as in the constructor.
+            localizer: `own` (keyframes must be given if there is none), another model's name or folder, or `auto`: the
+                model's own, else that of `FALLBACK_LOCALIZER`. `listener.name` says whose it is.
         Raises: CheckpointMissing, CheckpointMismatch.
         """
-        folder = weights_folder(path)
+        folder, place = weights_folder(path), torch.device(device)
         config = read_config(folder)
-        return cls(
-            config, load_components(folder, config, device=torch.device(device), unet_dtype=dtype), device=device
-        )
+        listener = None
+        if localizer not in ("own", "auto") or (localizer == "auto" and config.localizer is None):
+            lender = weights_folder(FALLBACK_LOCALIZER if localizer == "auto" else localizer)
+            lender_config = read_config(lender)
+            listener = Listener(load_localizer(lender, lender_config, device=place), lender_config)
+        home = torch.device("cpu") if offload else place
+        components = load_components(folder, config, device=home, unet_dtype=dtype)
+        return cls(config, components, device=place, offload=offload, listener=listener)
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, seed: int = 0) -> KeyVIDPipeline:
@@ -91,7 +149,8 @@ class KeyVIDPipeline:
         """Generate a video in memory; see `generate_latents` for arguments and errors."""
         generated = self.generate_latents(image, audio, prompt, params, on_step=on_step, on_state=on_state, state=state)
         frames = np.concatenate([chunk.cpu().numpy() for chunk in self.decode(generated.latents, image)])
-        return Generation(VideoClip(frames, self.config.fps), generated.curve, generated.plan, generated.seconds)
+        video = VideoClip(frames, self.config.fps)
+        return Generation(video, generated.curve, generated.plan, generated.seconds, generated.keyframe_source)
 
     @torch.inference_mode()
     def generate_latents(
@@ -112,21 +171,22 @@ class KeyVIDPipeline:
             image: the first frame, at the model's own size.
             audio: the sound; its first 2 s drive the video, silence is added when it is shorter.
             prompt: what is to be seen; may be empty.
-            params: seed, steps and guidance.
+            params: seed, steps, guidance, keyframes.
             on_step: told of every step before it runs (0: the stage has begun); may raise to cancel.
             on_state: told what the finished stages leave.
             state: what finished stages left; the rest is generated as if nothing had been interrupted.
             check: called between guidance branches; may raise to cancel.
-        Raises: InvalidInput, NonFiniteLatents, OutOfMemory; whatever the hooks raise.
+        Raises: InvalidInput (KeyframesNeeded among them), NonFiniteLatents, OutOfMemory; whatever the hooks raise.
         """
         self._require_size(image)
+        if params.reference_compat:
+            audio = as_released_loader(audio)
         watch = StageWatch(on_step=on_step, on_state=on_state, check=check)
         with _out_of_memory_named():
             if state is None:
                 with watch.stage("localization") as hooks:
                     _report(hooks, 0)
-                    curve = self.localize(audio)
-                    state = GenerationState(curve, plan_keyframes(curve, num_keyframes=self.config.num_keyframes))
+                    state = self._plan(audio, params.keyframes)
                     _report(hooks, 1)
                 watch.leave(state)
             conditioning = self.encode(image, audio, prompt)
@@ -139,26 +199,29 @@ class KeyVIDPipeline:
                 latents = self._interpolate(
                     conditioning, image, keyframes.to(self.device), state.plan, params=params, hooks=hooks
                 )
-        return GeneratedLatents(latents, state.curve, state.plan, watch.seconds)
+        return GeneratedLatents(latents, state.curve, state.plan, watch.seconds, state.keyframe_source)
 
     @torch.inference_mode()
     def localize(self, audio: AudioClip) -> MotionCurve:
         """Hear how much should move in each frame (KeyVID sec. 3.2); the first 2 s count.
 
-        Raises: CheckpointMissing when the model has no localizer; generate from a state that holds a plan then.
+        Raises: KeyframesNeeded when there is no localizer, the model's own or another's.
         """
-        localizer = self.components.localizer
-        if localizer is None:
-            raise CheckpointMissing(f"{self.config.name} has no localizer: its keyframes must be given")
-        mel = self._mel(audio, num_frames=localizer.config.trunk.mel_frames)
-        return motion_curve(localizer(mel)[0].tolist())
+        if self.listener is None:
+            raise KeyframesNeeded(f"{self.config.name} has no localizer: its keyframes must be given")
+        with self.placement.using("localizer"):
+            return self.listener.hear(audio, device=self.device)
 
     @torch.inference_mode()
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
         """Encode prompt, picture and sound, and the null of each."""
+        with self.placement.using(*_ENCODERS):
+            return self._encode(image, audio, prompt)
+
+    def _encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
         parts = self.components
         picture = self._picture(image)
-        mel = self._mel(audio, num_frames=self.config.audio_encoder.mel_frames)
+        mel = spectrogram(audio, self.config, num_frames=self.config.audio_encoder.mel_frames).to(self.device)
         heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
         text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
         pictures = parts.image_encoder.encode(torch.cat([picture, torch.zeros_like(picture)]))
@@ -181,15 +244,28 @@ class KeyVIDPipeline:
 
     def decode(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
         """Decode latents `[1, C, 48, h, w]` to chunks of frames, uint8 `[n, H, W, 3]`, as they are ready."""
-        with torch.inference_mode(), _out_of_memory_named():
-            chunks = self.components.codec.decode(latents.to(self.device), self._picture(image))
-        while True:
-            # Not held open across a yield: the caller's own torch code must not run in inference mode.
+        with self.placement.using("codec"):
             with torch.inference_mode(), _out_of_memory_named():
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+                chunks = self.components.codec.decode(latents.to(self.device), self._picture(image))
+            while True:
+                # Not held open across a yield: the caller's own torch code must not run in inference mode.
+                with torch.inference_mode(), _out_of_memory_named():
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+
+    def _plan(self, audio: AudioClip, chosen: tuple[int, ...] | None) -> GenerationState:
+        """The caller's keyframes, with what was heard beside them; without any, those that were heard."""
+        frames, count = self.config.video.frames, self.config.num_keyframes
+        if chosen is None:
+            curve = self.localize(audio)
+            plan = plan_keyframes(curve, num_keyframes=count)
+            return GenerationState(curve, plan, keyframe_source=self.listener.name if self.listener else None)
+        if len(chosen) != count or chosen[-1] >= frames:
+            raise InvalidParams(f"{self.config.name} paints {count} keyframes, at most frame {frames - 1}")
+        curve = MotionCurve((0.0,) * frames, (), ()) if self.listener is None else self.localize(audio)
+        return GenerationState(curve, KeyframePlan(chosen, frames), keyframe_source=REQUEST)
 
     def _generate_keyframes(
         self,
@@ -201,16 +277,19 @@ class KeyVIDPipeline:
         hooks: DenoiseHooks,
     ) -> Tensor:
         noise = stage_noise(params.seed, "keyframes")
-        return generate_keyframes(
-            self.components.keyframes_unet,
-            conditioning,
-            self.components.codec.encode(self._picture(image), noise=noise),
-            [plan.indices],
-            stage=self.config.keyframes,
-            sampling=self.config.keyframes.sampling(params),
-            noise=noise,
-            hooks=hooks,
-        )
+        with self.placement.using("codec"):
+            first_frame = self.components.codec.encode(self._picture(image), noise=noise)
+        with self.placement.using("keyframes_unet"):
+            return generate_keyframes(
+                self.components.keyframes_unet,
+                conditioning,
+                first_frame,
+                [plan.indices],
+                stage=self.config.keyframes,
+                sampling=self.config.keyframes.sampling(params),
+                noise=noise,
+                hooks=hooks,
+            )
 
     def _interpolate(
         self,
@@ -223,24 +302,22 @@ class KeyVIDPipeline:
         hooks: DenoiseHooks,
     ) -> Tensor:
         noise = stage_noise(params.seed, "interpolation")
-        return interpolate(
-            self.components.interpolation_unet,
-            conditioning,
-            self.components.codec.hand_over(keyframes, self._picture(image), noise=noise),
-            plan.indices,
-            stage=self.config.interpolation,
-            mode=params.interpolation_mode or self.config.interpolation_mode,
-            sampling=self.config.interpolation.sampling(params),
-            noise=noise,
-            hooks=hooks,
-        )
-
-    def _mel(self, audio: AudioClip, *, num_frames: int) -> Tensor:
-        clip = audio.window(0.0, self.config.clip_seconds)
-        if not self.config.normalize_loudness:
-            return log_mel(clip, num_frames=num_frames).to(self.device)
-        mono = resample(AudioClip(clip.samples.mean(dim=0, keepdim=True), clip.sample_rate_hz), SAMPLE_RATE_HZ)
-        return log_mel_batch(normalize_loudness(mono.samples), num_frames=num_frames).to(self.device)
+        through = partial(through_video, fps=self.config.keyframes.fps) if params.reference_compat else None
+        with self.placement.using("codec"):
+            codec = self.components.codec
+            handed = codec.hand_over(keyframes, self._picture(image), noise=noise, through=through)
+        with self.placement.using("interpolation_unet"):
+            return interpolate(
+                self.components.interpolation_unet,
+                conditioning,
+                handed,
+                plan.indices,
+                stage=self.config.interpolation,
+                mode=params.interpolation_mode or self.config.interpolation_mode,
+                sampling=self.config.interpolation.sampling(params),
+                noise=noise,
+                hooks=hooks,
+            )
 
     def _per_frame(self, tokens: Tensor, resampler: Resampler | None) -> Tensor:
         """Tokens of each frame, `[B, 48, N, D]`; without a resampler every frame sees the same ones."""

@@ -161,6 +161,16 @@ def load_components(folder: Path, config: ModelConfig, *, device: torch.device, 
     return components
 
 
+def load_localizer(folder: Path, config: ModelConfig, *, device: torch.device) -> Localizer:
+    """Load only the localizer of a weights folder, as float32. Raises: CheckpointMissing, CheckpointMismatch."""
+    if config.localizer is None:
+        raise CheckpointMissing(f"{config.name} has no localizer to lend")
+    with init_empty_weights(include_buffers=False):
+        localizer = Localizer(config.localizer)
+    _fill(localizer, folder / "localizer" / WEIGHTS, component="localizer")
+    return localizer.to(device=device, dtype=torch.float32).eval().requires_grad_(requires_grad=False)
+
+
 def _build(config: object) -> object:
     return None if config is None else _BUILDERS[type(config)](config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import TYPE_CHECKING, TypeVar
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from service.errors import FieldError, field_errors, invalid_fields
+from workers.contract import FPS, NUM_FRAMES, NUM_KEYFRAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,6 +60,27 @@ def clean_prompt(text: object) -> object:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in spaced):
         raise ValueError("must not hold control characters")
     return unicodedata.normalize("NFC", spaced)
+
+
+def parse_keyframes(value: object) -> object:
+    """Read frame indices such as `0,4,9`; entries with an `s` behind are seconds.
+
+    Raises: ValueError when they are not as many as are painted, or do not ascend from 0 within the video.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        frames = tuple(
+            round(float(entry.removesuffix("s")) * FPS) if entry.endswith("s") else int(entry)
+            for entry in (part.strip() for part in value.split(","))
+        )
+    except (ValueError, OverflowError) as error:
+        raise ValueError("must be frames such as 0,4,9, or seconds such as 0s,0.17s,0.4s") from error
+    if len(frames) != NUM_KEYFRAMES:
+        raise ValueError(f"must be {NUM_KEYFRAMES} frames")
+    if frames[0] != 0 or frames[-1] >= NUM_FRAMES or any(a >= b for a, b in itertools.pairwise(frames)):
+        raise ValueError(f"must ascend from 0 to at most {NUM_FRAMES - 1}, each frame once")
+    return frames
 
 
 def parse_metadata(value: object) -> object:

@@ -17,6 +17,7 @@ PAYLOAD_VERSION = 1
 NUM_FRAMES = 48
 FPS = 24
 CLIP_SECONDS = NUM_FRAMES / FPS
+NUM_KEYFRAMES = 12
 
 ImageFit = Literal["cover", "contain", "stretch"]
 InterpolationMode = Literal["released", "freenoise"]
@@ -67,3 +68,5 @@ class VideoRequest(Payload):
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    keyframes: tuple[int, ...] | None = Field(None, description="Frames to paint, in place of those that are heard.")
+    reference_compat: bool = Field(False, description="Whether two defects of the published evaluation are repeated.")

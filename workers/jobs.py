@@ -94,12 +94,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Keyframes:
-    """What the model heard: the motion curve and the frames it chose."""
+    """What the model heard: the motion curve and the frames to paint.
+
+    `source` names the model whose localizer chose them; `request` if the caller did.
+    """
 
     indices: tuple[int, ...]
     curve: tuple[float, ...]
     peaks: tuple[int, ...]
     valleys: tuple[int, ...]
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def keyframes_of(document: Mapping[str, Any]) -> Keyframes:
         curve=tuple(document["curve"]),
         peaks=tuple(document["peaks"]),
         valleys=tuple(document["valleys"]),
+        source=document.get("source"),
     )
 
 

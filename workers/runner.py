@@ -49,11 +49,14 @@ def load_model(settings: Settings) -> ModelEngine:
     device = _device(settings.device, is_cuda_there=torch.cuda.is_available())
     dtype = _dtype(settings.dtype, device)
     folder = Path(weights_folder(settings.model))
-    pipeline = KeyVIDPipeline.from_pretrained(folder, device=device, dtype=dtype)
+    pipeline = KeyVIDPipeline.from_pretrained(
+        folder, device=device, dtype=dtype, offload=settings.offload, localizer=settings.localizer
+    )
     facts = {
         "version": version("keyvid"),
         "model": settings.model_name,
         "weights_sha256": _folder_digest(folder),
+        "localizer": pipeline.listener.name if pipeline.listener else None,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "dtype": str(dtype).removeprefix("torch."),
         "torch": str(torch.__version__),
@@ -72,8 +75,8 @@ class ModelEngine:
 
     @property
     def digest(self) -> str:
-        """Changes with the weights, the code's version and the precision."""
-        names = ("version", "weights_sha256", "dtype", "torch")
+        """Changes with the weights, the localizer, the code's version and the precision."""
+        names = ("version", "weights_sha256", "localizer", "dtype", "torch")
         return hashlib.sha256("\n".join(str(self.facts[name]) for name in names).encode()).hexdigest()
 
     def describe(self) -> Mapping[str, Any]:
@@ -91,7 +94,11 @@ class ModelEngine:
         shape = self.pipeline.config.video
         image = ImageFrame(torch.zeros(3, shape.height, shape.width))
         silence = AudioClip(torch.zeros(1, round(16_000 * CLIP_SECONDS)), 16_000)
-        generated = self.pipeline.generate_latents(image, silence, "", GenerationParams(0, num_inference_steps=1))
+        frames = tuple(range(0, shape.frames, shape.frames // self.pipeline.config.num_keyframes))
+        params = GenerationParams(
+            0, num_inference_steps=1, keyframes=None if self.pipeline.listener is not None else frames
+        )
+        generated = self.pipeline.generate_latents(image, silence, "", params)
         for _ in self.pipeline.decode(generated.latents, image):
             pass
         logger.info("runner_warm", seconds=round(time.monotonic() - started, 2), **self.facts)
@@ -138,6 +145,8 @@ class ModelEngine:
             guidance_image=request.guidance_image,
             guidance_audio=request.guidance_audio,
             interpolation_mode=request.interpolation_mode,
+            keyframes=request.keyframes,
+            reference_compat=request.reference_compat,
         )
 
 
@@ -149,7 +158,11 @@ def _on_state(state: GenerationState, hooks: EngineHooks) -> None:
     stage = JobStage.LOCALIZATION if state.keyframe_latents is None else JobStage.KEYFRAMES
     curve = state.curve
     heard = Keyframes(
-        indices=tuple(state.plan.indices), curve=tuple(curve.values), peaks=curve.peaks, valleys=curve.valleys
+        indices=tuple(state.plan.indices),
+        curve=tuple(curve.values),
+        peaks=curve.peaks,
+        valleys=curve.valleys,
+        source=state.keyframe_source,
     )
     hooks.on_state(stage, state.to_bytes(), heard)
 

@@ -36,6 +36,7 @@ REMEDIES = {  # codes that the model's own errors carry
     "out_of_memory": Remedy.RESTART,
     "model_unavailable": Remedy.RESTART,
     "encode_failed": Remedy.RETRY,
+    "keyframes_needed": Remedy.NONE,
     "nonfinite_output": Remedy.NONE,  # a seed decides every draw: another attempt gives the same
 }
 INPUT_CODES = {"invalid_input", "image_decode_failed", "audio_decode_failed", "audio_too_short", "validation_failed"}

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     model: str = Field("keyvid-mini", description="Name of a shipped model, or a folder of weights.")
     device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the networks.")
+    localizer: str = Field(
+        "auto",
+        description="Who hears the keyframes: own, another model's name or folder, or auto: own, else keyvid-mini's.",
+    )
+    offload: bool = Field(False, description="Keep on the GPU only what works at the time; slower, fits small cards.")
     runner_threads: int = Field(0, ge=0, le=256, description="CPU threads of the runner; 0 means one per core.")
     ffmpeg: Path | None = Field(None, description="ffmpeg binary; absent means the one that is packaged.")
     engine: str = Field("model", description="What the runner loads: `model`, or module:factory in fault tests.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -29,8 +29,13 @@ class Codec(Protocol):
         """Encode pictures [B, 3, H, W] in [-1, 1] as [B, C, h, w]."""
         ...
 
-    def hand_over(self, latents: Tensor, first_frame: Tensor, *, noise: Noise) -> Tensor:
-        """Turn generated keyframe latents [1, C, K, h, w] into those that the interpolation stage reads."""
+    def hand_over(
+        self, latents: Tensor, first_frame: Tensor, *, noise: Noise, through: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Turn generated keyframe latents [1, C, K, h, w] into those that the interpolation stage reads.
+
+        `through` changes the pictures on their way, uint8 [K, 3, H, W], where they are handed over as pictures.
+        """
         ...
 
     def decode(self, latents: Tensor, first_frame: Tensor) -> Iterator[Tensor]:

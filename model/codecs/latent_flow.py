@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from model.diffusion.noise import Noise
 
@@ -65,7 +65,14 @@ class LatentFlowCodec:
         shape = (batch, self.latent_channels, height // self.cell_px, width // self.cell_px)
         return torch.zeros(shape, dtype=image.dtype, device=image.device)
 
-    def hand_over(self, latents: Tensor, first_frame: Tensor, *, noise: Noise) -> Tensor:  # noqa: ARG002  (as encode)
+    def hand_over(
+        self,
+        latents: Tensor,
+        first_frame: Tensor,  # noqa: ARG002  (the VAE hands pictures over, and samples)
+        *,
+        noise: Noise,  # noqa: ARG002
+        through: Callable[[Tensor], Tensor] | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """Keyframe latents as the interpolation stage takes them: unchanged, nothing is lost between the stages."""
         return latents
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from model.diffusion.noise import Noise
 
@@ -66,12 +66,22 @@ class VaeCodec(nn.Module):
         """Encode pictures [B, 3, H, W] in [-1, 1] as [B, C, H/8, W/8], one picture and one draw at a time."""
         return torch.cat([self._encode_one(picture, noise) for picture in torch.split(image, 1)])
 
-    def hand_over(self, latents: Tensor, first_frame: Tensor, *, noise: Noise) -> Tensor:  # noqa: ARG002  (the flow codec needs it)
+    def hand_over(
+        self,
+        latents: Tensor,
+        first_frame: Tensor,  # noqa: ARG002  (the flow codec needs it)
+        *,
+        noise: Noise,
+        through: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Encode the decoded keyframes anew: [1, C, K, h, w] to the same shape.
 
         The release passes keyframes on as 8-bit pictures (in a video file), and trained its interpolation on such.
         """
-        encoded = [self._encode_one(frame.float() / 255 * 2 - 1, noise) for frame in self._pictures(latents)]
+        pictures = torch.cat(list(self._pictures(latents)))
+        if through is not None:
+            pictures = through(pictures)
+        encoded = [self._encode_one(picture / 255 * 2 - 1, noise) for picture in torch.split(pictures.float(), 1)]
         return torch.stack(encoded, dim=2)
 
     def decode(self, latents: Tensor, first_frame: Tensor) -> Iterator[Tensor]:  # noqa: ARG002  (as above)

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from service.forms import clean_prompt, parse_metadata
-from workers.contract import ImageFit, InterpolationMode
+from service.forms import clean_prompt, parse_keyframes, parse_metadata
+from workers.contract import NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode
 from workers.jobs import JobStage, JobStatus
 
 MAX_PROMPT = 2000
@@ -44,6 +44,26 @@ class CreateVideoFields(BaseModel):
     guidance_image: Scale | None = Field(None, description="How strictly the picture is followed.")
     guidance_audio: Scale | None = Field(None, description="How strictly the sound is followed.")
     interpolation_mode: InterpolationMode | None = Field(None, description="How the frames between keyframes are made.")
+    keyframes: Annotated[
+        tuple[int, ...] | None,
+        BeforeValidator(parse_keyframes),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "description": f"{NUM_KEYFRAMES} frames to paint in place of those that are heard, separated by commas,"
+                f" ascending from 0 to at most {NUM_FRAMES - 1}; an entry that ends in `s` is a time in seconds.",
+                "examples": [
+                    "0,4,8,13,17,21,26,30,34,39,43,47",
+                    "0s,0.2s,0.3s,0.5s,0.7s,0.9s,1s,1.2s,1.4s,1.6s,1.7s,1.9s",
+                ],
+            }
+        ),
+    ] = None
+    reference_compat: bool = Field(
+        False,
+        description="Repeat two defects of the published evaluation, for numbers to compare: stereo sound is heard"
+        " interleaved, and keyvid-512's keyframes pass through a lossy video before they are interpolated.",
+    )
     image_fit: ImageFit = Field("cover", description="How a picture of another shape fills the frame.")
     audio_start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Where in the sound the video begins; what lies past its end is silence."
@@ -127,6 +147,9 @@ class VideoKeyframes(_Answer):
     curve: list[float]
     peaks: list[int]
     valleys: list[int]
+    source: str | None = Field(
+        None, description="Model whose localizer chose the frames; `request` when the caller did."
+    )
 
 
 class VideoParameters(_Answer):
@@ -137,6 +160,8 @@ class VideoParameters(_Answer):
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    keyframes: list[int] | None = None
+    reference_compat: bool = False
     image_fit: ImageFit
     audio_start: float
 

@@ -80,6 +80,8 @@ class VideoService:
                     "guidance_image",
                     "guidance_audio",
                     "interpolation_mode",
+                    "keyframes",
+                    "reference_compat",
                 }
             ),
         )

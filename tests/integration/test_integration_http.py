@@ -124,6 +124,18 @@ def test_accepted_video_says_what_it_will_be_made_from(service: Service) -> None
     assert [stage["name"] for stage in video["stages"]] == ["localization", "keyframes", "interpolation", "mux"]
 
 
+def test_chosen_keyframes_reach_the_worker(service: Service) -> None:
+    """The caller's frames and the reference's defects are told back, and stand in the job."""
+    frames = list(range(0, 48, 4))
+
+    video = service.create(keyframes=",".join(map(str, frames)), reference_compat="true")
+
+    request = service.store.get(video["id"], tenant="default").request
+    assert (video["parameters"]["keyframes"], video["parameters"]["reference_compat"]) == (frames, True)
+    assert (request.keyframes, request.reference_compat) == (tuple(frames), True)
+    assert service.create()["parameters"]["keyframes"] is None
+
+
 def test_seed_is_picked_and_told(service: Service) -> None:
     """Without a seed each video gets one of its own."""
     assert service.create()["seed"] != service.create()["seed"]
@@ -290,7 +302,7 @@ def test_events_begin_with_a_snapshot_and_end_with_the_job(service: Service) -> 
             stage=JobStage.LOCALIZATION,
             key="checkpoints/x",
             sha256="0" * 64,
-            keyframes=Keyframes((0, 4), (0.0, 1.0), (4,), ()),
+            keyframes=Keyframes((0, 4), (0.0, 1.0), (4,), (), "keyvid-mini"),
             engine_digest="d",
         )
         service.store.fail(lease, Failure("internal", "It broke."))

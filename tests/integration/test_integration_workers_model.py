@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import wave
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 from PIL import Image
 
 from model.config import tiny
+from model.errors import KeyframesNeeded
 from model.pipeline import KeyVIDPipeline
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.jobs import JobStage
 from workers.rendering import Cancelled, render
 from workers.runner import ModelEngine, load_model
-from workers.runner_messages import Checkpointed, Done, Report, RunJob, Step
+from workers.runner_messages import Checkpointed, Done, Remedy, Report, RunJob, Step
+from workers.runner_process import classify
 from workers.settings import Settings
 from workers.storage_local import LocalBlobStore
 
@@ -72,7 +75,7 @@ def storage(tmp_path: Path) -> LocalBlobStore:
     return storage
 
 
-def _job(*, fence: int = 1, seed: int = 5, checkpoint: Checkpointed | None = None) -> RunJob:
+def _job(*, fence: int = 1, seed: int = 5, checkpoint: Checkpointed | None = None, **options: object) -> RunJob:
     request = VideoRequest(
         model="tiny",
         prompt="a hammer",
@@ -83,6 +86,7 @@ def _job(*, fence: int = 1, seed: int = 5, checkpoint: Checkpointed | None = Non
         width=128,
         height=64,
         seed=seed,
+        **options,  # type: ignore[arg-type]  # as a test names them
     )
     saved = None
     if checkpoint is not None:
@@ -141,6 +145,34 @@ def test_resumed_job_gives_the_same_file(
 
     assert resumed.output.sha256 == whole.output.sha256
     assert stage not in [report.stage for report in later if isinstance(report, Step)]
+
+
+def test_keyframes_say_who_chose_them(engine: ModelEngine, storage: LocalBlobStore, tmp_path: Path) -> None:
+    """Heard ones come from the model's localizer; the caller's own are painted as they were sent."""
+    frames = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 47)
+
+    _, heard = _render(_job(fence=1), engine, storage, tmp_path)
+    _, chosen = _render(_job(fence=2, keyframes=frames, reference_compat=True), engine, storage, tmp_path)
+
+    sources = [next(said.keyframes for said in told if isinstance(said, Checkpointed)) for told in (heard, chosen)]
+    assert engine.describe()["localizer"] == sources[0].source == "tiny"
+    assert (sources[1].source, sources[1].indices) == ("request", frames)
+
+
+def test_model_without_localizer_needs_keyframes(storage: LocalBlobStore, tmp_path: Path) -> None:
+    """It loads, warms up, and fails a job without keyframes at once, with a code and a sentence for the caller."""
+    KeyVIDPipeline.from_config(replace(tiny(), localizer=None)).save_pretrained(tmp_path / "deaf")
+    settings = Settings(data_dir=tmp_path, model=str(tmp_path / "deaf"), runner_threads=1, localizer="own")
+    engine = load_model(settings)
+    engine.warm_up()
+
+    with pytest.raises(KeyframesNeeded) as refused:
+        _render(_job(), engine, storage, tmp_path)
+
+    failed = classify(refused.value)
+    assert engine.describe()["localizer"] is None
+    assert (failed.failure.code, failed.remedy) == ("keyframes_needed", Remedy.NONE)
+    assert failed.failure.message == "tiny has no localizer: its keyframes must be given"
 
 
 def test_damaged_checkpoint_is_not_used(engine: ModelEngine, storage: LocalBlobStore, tmp_path: Path) -> None:

@@ -42,23 +42,47 @@ def generate(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_a_model_without_localizer_paints_the_given_keyframes(folder: Path) -> None:
-    """Without them it says that they must be given."""
-    code, _, complaint = generate(folder)
-    assert (code, complaint) == (1, "keyvid: tiny has no localizer: its keyframes must be given\n")
+    """Without them, and with nobody else to hear them, it says that they must be given."""
+    code, _, complaint = generate(folder, "--localizer", "own")
+    assert (code, complaint) == (2, "keyvid: tiny has no localizer: its keyframes must be given\n")
 
-    code, told, _ = generate(folder, "--json", "--keyframes", ",".join(map(str, PLAN)))
+    code, told, _ = generate(folder, "--json", "--localizer", "own", "--keyframes", ",".join(map(str, PLAN)))
 
     assert code == 0
     assert json.loads(told)["keyframes"]["indices"] == PLAN
+    assert json.loads(told)["keyframe_source"] == "request"
+
+
+def test_times_in_seconds_are_frames_too(folder: Path) -> None:
+    """A list may name times; each becomes the frame that is nearest."""
+    times = ",".join(f"{index / 24:.3f}s" for index in PLAN)
+
+    _, told, _ = generate(folder, "--json", "--keyframes", times)
+
+    assert json.loads(told)["keyframes"]["indices"] == PLAN
+
+
+def test_another_models_localizer_hears_and_is_named(folder: Path) -> None:
+    """A model without a localizer borrows the packaged one, and says so on the terminal and in the report."""
+    code, told, said = generate(folder, "--json", "--reference-compat", "--offload")
+
+    report = json.loads(told)
+    assert code == 0
+    assert said == "tiny has no localizer: keyvid-mini's hears the motion for it.\n"
+    assert report["keyframe_source"] == "keyvid-mini"
+    assert any(report["curve"])
+    assert report["reference_compat"] is True
 
 
 @pytest.mark.parametrize(
     ("listed", "complaint"),
     [
-        ("1,2", "is not an ascending list from 0 to at most 47"),
-        ("0,x", "is not an ascending list"),
-        ("0,9,48", "is not an ascending list"),
-        ("0,1,2", "lists 3 frames; the model paints 12"),
+        ("1,2", "must ascend from 0, not 1, 2"),
+        ("0,5,5", "must ascend from 0"),
+        ("0,x", "is not a list such as"),
+        ("0,1e999s", "is not a list such as"),
+        ("0,1,2,3,4,5,6,7,8,9,10,48", "paints 12 keyframes, at most frame 47"),
+        ("0,1,2", "paints 12 keyframes"),
     ],
 )
 def test_lists_that_are_no_plan_are_refused(folder: Path, listed: str, complaint: str) -> None:

@@ -73,6 +73,20 @@ def test_keyframes_are_handed_over_as_pictures(codec: VaeCodec) -> None:
     torch.testing.assert_close(handed[:, :, 0], codec.posterior(first)[0] * 0.18215)
 
 
+def test_pictures_may_be_changed_on_their_way(codec: VaeCodec) -> None:
+    """What is encoded is what comes out of the given function, which gets all 8-bit pictures at once."""
+    passed: list[Tensor] = []
+
+    def black(pictures: Tensor) -> Tensor:
+        passed.append(pictures)
+        return torch.zeros_like(pictures)
+
+    handed = codec.hand_over(torch.ones(1, 4, 2, 2, 3), FIRST_FRAME, noise=CountedNoise(), through=black)
+
+    assert [(pictures.dtype, tuple(pictures.shape)) for pictures in passed] == [(torch.uint8, (2, 3, 16, 24))]
+    torch.testing.assert_close(handed[:, :, 0], codec.posterior(torch.full((1, 3, 16, 24), -1.0))[0] * 0.18215)
+
+
 def test_codec_says_its_geometry(codec: VaeCodec) -> None:
     """Four channels, eight pixels per cell."""
     assert (codec.latent_channels, codec.cell_px) == (4, 8)

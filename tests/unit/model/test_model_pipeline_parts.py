@@ -1,17 +1,21 @@
-"""Models with other parts than the usual: no localizer, or a resampler of the interpolation's own."""
+"""Models with other parts than the usual: no localizer, a borrowed one, or a resampler of the interpolation's own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve
 from model.config import tiny
-from model.errors import CheckpointMissing
+from model.errors import CheckpointMismatch, CheckpointMissing, InvalidParams, KeyframesNeeded
 from model.generation import GenerationParams, GenerationState
 from model.pipeline import GeneratedLatents, KeyVIDPipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLAN = KeyframePlan(tuple(range(0, 48, 4)), 48)
 STATE = GenerationState(MotionCurve((0.0,) * 48, (), ()), PLAN)
@@ -28,10 +32,99 @@ def test_a_model_without_localizer_needs_given_keyframes() -> None:
     """Its error says so, and a state that holds a plan is generated from."""
     pipeline = KeyVIDPipeline.from_config(replace(tiny(height=32, width=64), localizer=None))
 
-    with pytest.raises(CheckpointMissing, match="tiny has no localizer"):
+    with pytest.raises(KeyframesNeeded, match="tiny has no localizer"):
         _generate(pipeline, None)
 
     assert _generate(pipeline, STATE).plan == PLAN
+
+
+def test_chosen_keyframes_replace_the_heard_ones() -> None:
+    """The curve is heard all the same, and the state that stages leave says who chose."""
+    pipeline = KeyVIDPipeline.from_config(tiny(height=32, width=64))
+    left: list[GenerationState] = []
+    chosen = tuple(range(1, 12))
+    params = GenerationParams(seed=3, num_inference_steps=1, keyframes=(0, *(2 * index for index in chosen)))
+    picture, sound = ImageFrame(torch.zeros(3, 32, 64)), AudioClip(torch.linspace(-1, 1, 32_000).sin()[None], 16_000)
+
+    generated = pipeline.generate_latents(picture, sound, "", params, on_state=left.append)
+
+    assert generated.plan.indices == params.keyframes
+    assert generated.curve == pipeline.localize(sound)
+    assert [GenerationState.from_bytes(state.to_bytes()).keyframe_source for state in left] == ["request"] * 2
+    assert _generate(pipeline, None).keyframe_source == "tiny"
+
+
+@pytest.mark.parametrize("frames", [(0, 4), (*range(11), 48)])
+def test_as_many_keyframes_as_are_painted(frames: tuple[int, ...]) -> None:
+    """Another number of frames, or one past the end, is refused."""
+    pipeline = KeyVIDPipeline.from_config(tiny(height=32, width=64))
+    params = GenerationParams(seed=3, keyframes=frames)
+
+    with pytest.raises(InvalidParams, match="paints 12 keyframes, at most frame 47"):
+        pipeline(ImageFrame(torch.zeros(3, 32, 64)), AudioClip(torch.zeros(1, 32_000), 16_000), "", params)
+
+
+@pytest.mark.parametrize("frames", [(), (1, 2), (0, 3, 3), (0, 9, 4)])
+def test_keyframes_ascend_from_the_first_frame(frames: tuple[int, ...]) -> None:
+    """Whatever the model."""
+    with pytest.raises(InvalidParams, match="ascend from 0"):
+        GenerationParams(seed=3, keyframes=frames)
+
+
+def test_a_borrowed_localizer_hears_as_its_own_model_does(tmp_path: Path) -> None:
+    """A model without one takes keyvid-mini's, unless it is told to do without or to take another's."""
+    KeyVIDPipeline.from_config(replace(tiny(height=32, width=64), localizer=None)).save_pretrained(tmp_path / "deaf")
+    KeyVIDPipeline.from_config(tiny(height=32, width=64), seed=5).save_pretrained(tmp_path / "other")
+    sound = AudioClip(torch.linspace(-9, 9, 32_000).sin()[None], 16_000)
+
+    heard = {
+        localizer: KeyVIDPipeline.from_pretrained(tmp_path / "deaf", localizer=localizer)
+        for localizer in ("auto", "keyvid-mini", str(tmp_path / "other"), "own")
+    }
+
+    mini = KeyVIDPipeline.from_pretrained("keyvid-mini").localize(sound)
+    assert heard["auto"].localize(sound) == heard["keyvid-mini"].localize(sound) == mini
+    other = heard[str(tmp_path / "other")]
+    assert other.localize(sound) == KeyVIDPipeline.from_pretrained(tmp_path / "other").localize(sound)
+    assert heard["own"].listener is None
+    assert _generate(heard["auto"], None).keyframe_source == "keyvid-mini"
+
+
+def test_who_cannot_lend_a_localizer_is_refused(tmp_path: Path) -> None:
+    """A model without one, and one that hears clips of another length."""
+    deaf = replace(tiny(height=32, width=64), localizer=None)
+    KeyVIDPipeline.from_config(deaf).save_pretrained(tmp_path / "deaf")
+
+    with pytest.raises(CheckpointMissing, match="no localizer to lend"):
+        KeyVIDPipeline.from_pretrained(tmp_path / "deaf", localizer=str(tmp_path / "deaf"))
+    pipeline = KeyVIDPipeline.from_config(tiny(height=32, width=64))
+    listener = pipeline.listener
+    assert listener is not None
+    longer = replace(listener.config, video=replace(listener.config.video, frames=96))
+    with pytest.raises(CheckpointMismatch, match="another length"):
+        KeyVIDPipeline(pipeline.config, pipeline.components, listener=replace(listener, config=longer))
+
+
+def test_reference_defects_are_repeated_when_asked_for() -> None:
+    """A stereo sound is heard otherwise and a mono one is not; keyframes change on their way to the interpolation."""
+    pipeline = KeyVIDPipeline.from_config(tiny(height=32, width=64))
+    generator = torch.Generator().manual_seed(0)
+    for module in pipeline.components.modules().values():
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    clicks = torch.zeros(2, 32_000)
+    clicks[0, 4_000::8_000] = 0.9
+    picture = ImageFrame(torch.linspace(-1, 1, 3 * 32 * 64).reshape(3, 32, 64))
+
+    def generate(channels: int, *, compat: bool) -> GeneratedLatents:
+        params = GenerationParams(seed=3, num_inference_steps=1, reference_compat=compat)
+        return pipeline.generate_latents(picture, AudioClip(clicks[:channels], 16_000), "", params)
+
+    mono, as_released = generate(1, compat=False), generate(1, compat=True)
+    assert mono.curve == as_released.curve
+    assert not torch.equal(mono.latents, as_released.latents)
+    assert generate(2, compat=False).curve != generate(2, compat=True).curve
 
 
 def test_interpolation_uses_its_own_resampler() -> None:

@@ -56,6 +56,16 @@ def test_prompt_is_normalised() -> None:
         ("guidance_image", "False"),
         ("interpolation_mode", "other"),
         ("image_fit", "zoom"),
+        ("keyframes", ""),
+        ("keyframes", "0,1,2,3,4,5,6,7,8,9,10"),
+        ("keyframes", "0,1,2,3,4,5,6,7,8,9,10,48"),
+        ("keyframes", "1,2,3,4,5,6,7,8,9,10,11,12"),
+        ("keyframes", "0,2,1,3,4,5,6,7,8,9,10,11"),
+        ("keyframes", "0,1,1,3,4,5,6,7,8,9,10,11"),
+        ("keyframes", "0,1,2,3,4,5,6,7,8,9,10,1e999s"),
+        ("keyframes", "0,1,2,3,4,5,6,7,8,9,10,nans"),
+        ("keyframes", "0,1,2,3,4,5,6,7,8,9,10,11.5"),
+        ("reference_compat", "maybe"),
         ("audio_start", "-1"),
         ("audio_start", "nan"),
         ("metadata", "not json"),
@@ -95,6 +105,18 @@ def test_limits_themselves_are_allowed() -> None:
 
     assert (fields.seed, fields.num_inference_steps) == (4294967295, 200)
     assert (fields.guidance_text, fields.guidance_image) == (0.0, 30.0)
+
+
+def test_keyframes_are_frames_or_seconds() -> None:
+    """Both spellings of one plan, also mixed and with blanks, are the same frames."""
+    frames = (0, 4, 8, 13, 17, 21, 26, 30, 34, 39, 43, 47)
+
+    listed = parse(keyframes=", ".join(map(str, frames)), reference_compat="true")
+    timed = parse(keyframes="0," + ",".join(f"{frame / 24:.3f}s" for frame in frames[1:]))
+
+    assert listed.keyframes == timed.keyframes == frames
+    assert (listed.reference_compat, timed.reference_compat) == (True, False)
+    assert parse().keyframes is None
 
 
 def test_metadata_is_read_in_both_spellings() -> None:

@@ -2,6 +2,7 @@
 
 Everything random in a step derives from the recipe's seed and the step's number, so a resumed run repeats what an
 uninterrupted one would have done; a checkpoint holds weights, their average, and the optimiser's state.
+Symbols: a *step* is one optimiser step; each process cuts its share of a step's clips into `accumulation` *parts*.
 """
 
 from __future__ import annotations
@@ -13,32 +14,60 @@ import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.training.event_log import EventLog
+from model.training.memory import TrainingOutOfMemory, advice, is_out_of_memory, static_memory
+from model.training.run_files import WEIGHTS_NAME, RunFiles
+from model.training.weight_average import WeightAverage
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import FrameType
 
-    from model.training.clip_store import ClipBatch
+    import numpy as np
+    import numpy.typing as npt
+
     from model.training.recipes import Optimisation, Recipe
+
+__all__ = [
+    "WEIGHTS_NAME",
+    "Batch",
+    "ClipSource",
+    "RunFiles",
+    "Trainer",
+    "TrainingDiverged",
+    "TrainingOutOfMemory",
+    "TrainingTask",
+    "WeightAverage",
+    "learning_rate",
+]
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_NAME = "weights.safetensors"
 _CHECKPOINTS_KEPT = 2
 _LOOKAHEAD_STEPS = 64  # clips are requested from the workers this many steps before they are needed
 
 
 class TrainingDiverged(Exception):
     """The loss is no longer a finite number."""
+
+
+class Batch(Protocol):
+    """Clips of one part of a step."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        ...
 
 
 class ClipSource(Protocol):
@@ -48,7 +77,7 @@ class ClipSource(Protocol):
         """Announce which clips will be needed."""
         ...
 
-    def batch(self, seeds: list[int]) -> ClipBatch:
+    def batch(self, seeds: list[int]) -> Batch:
         """The clips of these seeds."""
         ...
 
@@ -57,73 +86,65 @@ class TrainingTask(nn.Module, ABC):
     """Networks together with what they are trained to do."""
 
     @abstractmethod
-    def forward(self, batch: ClipBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def forward(self, batch: Any) -> tuple[Tensor, Mapping[str, Tensor]]:  # noqa: ANN401  (each task has its own batch)
         """Loss of one batch, and what else is worth logging."""
 
     @abstractmethod
     def components(self) -> Mapping[str, nn.Module]:
         """The networks that a finished run delivers, by the name of their folder."""
 
+    def frozen(self) -> tuple[nn.Module, ...]:
+        """Networks that the task uses but neither trains nor stores."""
+        return ()
 
-class WeightAverage:
-    """Exponential moving average of a module's floating-point state."""
-
-    def __init__(self, module: nn.Module, *, decay: float) -> None:
-        self.decay = decay
-        self.state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move towards the module's present weights; early steps move faster."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                self.state[name].lerp_(tensor.detach(), 1 - decay)
-            else:
-                self.state[name].copy_(tensor)
-
-
-@dataclass(frozen=True, slots=True)
-class RunFiles:
-    """Where a run keeps its checkpoints, its log and its weights."""
-
-    folder: Path
-
-    @property
-    def weights(self) -> Path:
-        """The averaged weights of the newest checkpoint, usable at any time."""
-        return self.folder / WEIGHTS_NAME
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object per logged step."""
-        return self.folder / "metrics.jsonl"
-
-    def checkpoint(self, step: int) -> Path:
-        """Folder of the checkpoint after `step` steps."""
-        return self.folder / f"step-{step:07d}"
-
-    def checkpoints(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted(path.parent for path in self.folder.glob("step-*/progress.json"))
+    def samples(self, batch: Any) -> Mapping[str, npt.NDArray[np.uint8]]:  # noqa: ANN401, ARG002  (as above)
+        """Videos uint8 `[T, H, W, 3]` that show what has been learnt so far; none where there is nothing to see."""
+        return {}
 
 
 class Trainer:
-    """Runs one recipe."""
+    """Runs one recipe.
 
-    def __init__(self, recipe: Recipe, task: TrainingTask, *, store: ClipSource, folder: Path) -> None:
+    Args:
+        store: where the clips come from.
+        folder: of the run; a run that was stopped there goes on.
+        validation: batches of held-out clips that never change; without them nothing is validated.
+        sample_fps: frame rate of the task's sample videos.
+    Raises: ValueError when the average of weights is asked of a sharded run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        task: TrainingTask,
+        *,
+        store: ClipSource,
+        folder: Path,
+        validation: Sequence[Batch] = (),
+        sample_fps: int = 6,
+    ) -> None:
         self.recipe = recipe
         self.files = RunFiles(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._store = store
+        self._validation = validation
+        self._sample_fps = sample_fps
         self._accelerator = Accelerator()
+        optimisation = recipe.optimisation
+        if self._is_sharded and optimisation.ema_decay:
+            raise ValueError("shards of weights have no average: --set ema_decay=0")
+        for module in task.frozen():
+            module.to(self._accelerator.device)
+        self._memory = static_memory(task, frozen=task.frozen(), has_average=bool(optimisation.ema_decay))
         optimiser = torch.optim.AdamW(
             [parameter for parameter in task.parameters() if parameter.requires_grad],
-            lr=recipe.optimisation.learning_rate,
-            weight_decay=recipe.optimisation.weight_decay,
-            betas=(0.9, 0.98),
+            lr=optimisation.learning_rate,
+            weight_decay=optimisation.weight_decay,
+            betas=optimisation.betas,
         )
         self._task, self._optimiser = self._accelerator.prepare(task, optimiser)
-        self._average = WeightAverage(self._bare_task, decay=recipe.optimisation.ema_decay)
+        self._average = WeightAverage(self._bare_task, decay=optimisation.ema_decay)
+        self._log: EventLog | None = None
         self._stopping = False
 
     @property
@@ -131,24 +152,37 @@ class Trainer:
         bare: TrainingTask = self._accelerator.unwrap_model(self._task)
         return bare
 
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self._accelerator.distributed_type == DistributedType.FSDP)
+
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, to the recipe's last step.
 
-        Ctrl-C and SIGTERM save a checkpoint first. Raises: TrainingDiverged.
+        Ctrl-C and SIGTERM save a checkpoint first. Raises: TrainingDiverged, TrainingOutOfMemory.
         """
         step = self._resume()
+        recipe = self.recipe
         logged_at, started = step, time.monotonic()
         totals: dict[str, float] = {}
-        with self._stop_signals():
-            while step < self.recipe.steps and not self._stopping:
+        self._log = EventLog(self.files.folder, title=recipe.task) if self._accelerator.is_main_process else None
+        with self._stop_signals(), self._closed_log():
+            if step == 0:
+                self._validate(step)
+            while step < recipe.steps and not self._stopping:
                 for name, value in self._step(step).items():
                     totals[name] = totals.get(name, 0.0) + value
                 step += 1
-                if step % self.recipe.log_every == 0 or step == self.recipe.steps:
-                    taken = time.monotonic() - started
-                    self._log(step, {name: total / (step - logged_at) for name, total in totals.items()}, taken)
+                is_last = step == recipe.steps
+                if step % recipe.log_every == 0 or is_last:
+                    means = {name: total / (step - logged_at) for name, total in totals.items()}
+                    self._tell(step, means, seconds=time.monotonic() - started)
                     totals, logged_at = {}, step
-                if step % self.recipe.checkpoint_every == 0 or step == self.recipe.steps or self._stopping:
+                if recipe.validate_every and (step % recipe.validate_every == 0 or is_last):
+                    self._validate(step)
+                if recipe.samples_every and step % recipe.samples_every == 0:
+                    self._show(step)
+                if step % recipe.checkpoint_every == 0 or is_last or self._stopping:
                     self._save(step)
         if self._stopping:
             raise KeyboardInterrupt
@@ -163,34 +197,90 @@ class Trainer:
         torch.manual_seed((recipe.seed << 40) + (step << 8) + accelerator.process_index)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(recipe.optimisation, step, recipe.steps)
-        loss, metrics = self._task(self._store.batch(own).to(accelerator.device))
+        parts = _parts(own, recipe.accumulation)
+        totals: dict[str, float] = {}
+        for index, part in enumerate(parts):
+            waits = accelerator.no_sync(self._task) if index < len(parts) - 1 else nullcontext()
+            with waits, self._out_of_memory_told(len(part)):
+                for name, value in self._learn(step, part, share=len(part) / len(own)).items():
+                    totals[name] = totals.get(name, 0.0) + value
+        with self._out_of_memory_told(len(parts[0])):
+            accelerator.clip_grad_norm_(self._task.parameters(), recipe.optimisation.max_gradient_norm)
+            self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._average.update(self._bare_task, step)
+        return totals
+
+    def _learn(self, step: int, part: list[int], *, share: float) -> dict[str, float]:
+        """Add the gradients of one part, weighted with its share of the process's clips; returns what to log."""
+        batch = self._store.batch(part)
+        with self._precision():
+            loss, metrics = self._task(batch.to(self._accelerator.device))
         if not torch.isfinite(loss):
             newest = self.files.checkpoints()[-1:]
             kept = newest[0].name if newest else "none"
-            raise TrainingDiverged(f"loss {loss.item()} at step {step}, clips {own}; last checkpoint: {kept}")
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(self._task.parameters(), recipe.optimisation.max_gradient_norm)
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
-        self._average.update(self._bare_task, step)
-        return {"loss": loss.item(), **{name: float(value) for name, value in metrics.items()}}
+            named = list(getattr(batch, "names", part))
+            raise TrainingDiverged(f"loss {loss.item()} at step {step}, clips {named}; last checkpoint: {kept}")
+        self._accelerator.backward(loss if share == 1 else loss * share)
+        return {"loss": share * loss.item(), **{name: share * float(value) for name, value in metrics.items()}}
 
-    def _log(self, step: int, means: Mapping[str, float], seconds: float) -> None:
-        if not self._accelerator.is_main_process:
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.recipe.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self._accelerator.device.type, dtype=torch.bfloat16)
+
+    def _tell(self, step: int, means: Mapping[str, float], *, seconds: float) -> None:
+        if self._log is not None:
+            self._log.means(step, self.recipe.steps, means, seconds=seconds)
+
+    def _validate(self, step: int) -> None:
+        """Loss of the averaged weights on held-out clips, with the same draws every time; keeps the best weights."""
+        if not self._validation or not self.recipe.validate_every:
             return
-        row = {"step": step, "seconds": round(seconds, 1)} | {name: round(value, 5) for name, value in means.items()}
-        with self.files.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        logger.info("%s step %d of %d  %.0f s  %s", self.recipe.task, step, self.recipe.steps, seconds, shown)
+        self._task.eval()
+        losses = []
+        with torch.no_grad(), self._average.swapped_in(self._bare_task), self._precision():
+            for index, batch in enumerate(self._validation):
+                torch.manual_seed(index)
+                loss, _ = self._task(batch.to(self._accelerator.device))
+                losses.append(float(loss))
+        self._task.train()
+        mean = sum(losses) / len(losses)
+        self._tell(step, {"validation_loss": mean}, seconds=0.0)
+        files = self.files
+        best = json.loads(files.best.read_text(encoding="utf-8"))["loss"] if files.best.is_file() else math.inf
+        if mean < best:
+            state = self._delivered_state()
+            if self._accelerator.is_main_process:
+                _replace(files.best_weights, state)
+                files.best.write_text(json.dumps({"step": step, "loss": mean}), encoding="utf-8")
+        self._accelerator.wait_for_everyone()
+
+    def _show(self, step: int) -> None:
+        """Generate sample videos of the first held-out clips."""
+        if self._log is None or not self._validation or self._is_sharded:
+            return
+        self._task.eval()
+        with torch.no_grad(), self._average.swapped_in(self._bare_task):
+            batch = self._validation[0].to(self._accelerator.device)
+            videos = self._bare_task.samples(batch)
+        self._task.train()
+        self._log.videos(step, videos, fps=self._sample_fps)
+
+    def _delivered_state(self) -> dict[str, Tensor]:
+        """The averaged weights, gathered from all shards; every process must call it."""
+        if self._is_sharded:
+            return dict(self._accelerator.get_state_dict(self._task))
+        return self._average.state
 
     def _save(self, step: int) -> None:
         """Write a checkpoint whose `progress.json` comes last, then the averaged weights, then drop old checkpoints."""
         folder = self.files.checkpoint(step)
         self._accelerator.save_state(str(folder))
+        state = self._delivered_state()
         if not self._accelerator.is_main_process:
             return
-        save_file(self._average.state, folder / WEIGHTS_NAME)
+        save_file(state, folder / WEIGHTS_NAME)
         progress = {"step": step, "recipe": asdict(self.recipe)}
         (folder / "progress.json").write_text(json.dumps(progress, indent=2), encoding="utf-8")
         unfinished = self.files.weights.with_suffix(".unfinished")
@@ -206,11 +296,32 @@ class Trainer:
             return 0
         folder = checkpoints[-1]
         self._accelerator.load_state(str(folder))
-        self._average.state = load_file(folder / WEIGHTS_NAME)
+        if not self._is_sharded:
+            self._average.load(load_file(folder / WEIGHTS_NAME), self._bare_task)
         progress: dict[str, Any] = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
         step = int(progress["step"])
         logger.info("%s resumes after step %d", self.recipe.task, step)
         return step
+
+    @contextmanager
+    def _out_of_memory_told(self, clips_per_part: int) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            device = self._accelerator.device
+            available = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+            message = advice(self.recipe, self._memory, clips_per_part=clips_per_part, available=available)
+            raise TrainingOutOfMemory(message) from error
+
+    @contextmanager
+    def _closed_log(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     @contextmanager
     def _stop_signals(self) -> Iterator[None]:
@@ -228,8 +339,27 @@ class Trainer:
 
 
 def learning_rate(optimisation: Optimisation, step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to a hundredth of the peak."""
+    """Linear warm-up, then the recipe's decay; a cosine ends at a hundredth of the peak."""
+    peak = optimisation.learning_rate
     if step < optimisation.warmup_steps:
-        return optimisation.learning_rate * (step + 1) / optimisation.warmup_steps
-    progress = (step - optimisation.warmup_steps) / max(steps - optimisation.warmup_steps, 1)
-    return optimisation.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return peak * (step + 1) / optimisation.warmup_steps
+    match optimisation.decay:
+        case "constant":
+            return peak
+        case "staircase":
+            return float(peak * optimisation.staircase_factor ** (step // max(optimisation.staircase_steps, 1)))
+        case "cosine":
+            progress = (step - optimisation.warmup_steps) / max(steps - optimisation.warmup_steps, 1)
+            return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _parts(seeds: list[int], count: int) -> list[list[int]]:
+    """Cut seeds into `count` runs of nearly equal length, fewer when there are not that many."""
+    length = -(-len(seeds) // count)
+    return [seeds[start : start + length] for start in range(0, len(seeds), length)]
+
+
+def _replace(file: Path, state: dict[str, Tensor]) -> None:
+    unfinished = file.with_suffix(".unfinished")
+    save_file(state, unfinished)
+    unfinished.replace(file)

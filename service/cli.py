@@ -80,11 +80,15 @@ def openapi() -> None:
 
 
 @app.command()
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
+def doctor(
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Plan the memory of this model instead: a name, or a folder of weights.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
     """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
     from service.settings import ServiceSettings
-    from workers.cli import settings_or_exit
-    from workers.diagnosis import report
+    from workers.cli import examine, settings_or_exit
 
-    if not report(settings_or_exit(ServiceSettings), as_json=as_json):
-        raise typer.Exit(1)
+    examine(settings_or_exit(ServiceSettings), model=model, as_json=as_json)

@@ -53,12 +53,31 @@ def reconciler() -> None:
 
 
 @app.command()
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
+def doctor(
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Plan the memory of this model instead: a name, or a folder of weights.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
     """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
-    from workers.diagnosis import report
+    examine(settings_or_exit(Settings), model=model, as_json=as_json)
 
-    if not report(settings_or_exit(Settings), as_json=as_json):
-        raise typer.Exit(1)
+
+def examine(settings: Settings, *, model: str | None, as_json: bool) -> None:
+    """Report on this machine, or on a model's memory; exit with 1 when something is missing."""
+    from workers.diagnosis import report
+    from workers.memory_report import NoPlan, report_memory
+
+    if model is None:
+        if not report(settings, as_json=as_json):
+            raise typer.Exit(1)
+        return
+    try:
+        report_memory(model, settings, as_json=as_json)
+    except NoPlan as error:
+        typer.echo(f"keyvid: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def settings_or_exit(kind: type[AnySettings], **given: object) -> AnySettings:

@@ -9,37 +9,72 @@ import typer
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
+_PARTS = ("localization", "held-out", "unheard", "settings", "photographs")  # as in `session.PARTS`, without torch
+_QUICK_SHARE = 20  # with --quick, a twentieth of the clips
+
 
 @app.command()
 def evaluate(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help=f"What to measure, of {', '.join(_PARTS)}; all of it by default.")
+    ] = None,
+    *,
     model: Annotated[str, typer.Option(help="Packaged model or weights folder.")] = "keyvid-mini",
-    clips: Annotated[int, typer.Option(min=1, help="Held-out procedural clips.")] = 100,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Held-out clips whose videos are made.")] = 240,
+    heard_clips: Annotated[int, typer.Option(min=1, help="Held-out clips that the localizer hears.")] = 1000,
+    rows: Annotated[
+        str | None, typer.Option(help="Videos to compare, by name, separated by semicolons; all by default.")
+    ] = None,
+    judge: Annotated[Path | None, typer.Option(help="Weights folder of the sync judge, for RelSync and FVD.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A twentieth of the clips: does it run, is it sane?")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread and about 1 GB each.")] = 2,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Draw plots and contact sheets into this folder.")] = None,
 ) -> None:
-    """Score sync on the demo set, and motion and localization on held-out procedural clips."""
+    """Score localization, sync, motion, settings and photographs on held-out clips, and print the tables."""
     import json
 
     from rich.console import Console
-    from rich.progress import track
 
-    from model.errors import CheckpointError
-    from model.evaluation.motion import held_out_scores
-    from model.evaluation.report import sync_report, timed_demo_set
-    from model.evaluation.tables import as_json, motion_table, sync_table
-    from model.pipeline import KeyVIDPipeline
-    from model.training.recipes import HELD_OUT_SEED
+    from model.errors import KeyVIDError
+    from model.evaluation.judging import NO_JUDGE
+    from model.evaluation.report import write_markdown
+    from model.evaluation.rows import ROWS
+    from model.evaluation.session import Session, measure
 
-    console, progress = Console(), Console(stderr=True)
+    chosen = tuple(parts or _PARTS)
+    names = tuple(ROWS) if rows is None else tuple(name.strip() for name in rows.split(";"))
+    for kind, given, known in (("part", chosen, _PARTS), ("row", names, tuple(ROWS))):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            typer.echo(f"No {kind} {unknown[0]!r}; there are: {'; '.join(known)}.", err=True)
+            raise typer.Exit(2)
+    share = _QUICK_SHARE if quick else 1
+    session = Session(
+        model=model,
+        rows=names,
+        judge=judge,
+        num_clips=max(2, clips // share),
+        num_heard=max(2, heard_clips // share),
+        share=share,
+        workers=workers,
+        images=images,
+    )
+    console = Console()
+    tables = []
     try:
-        pipeline = KeyVIDPipeline.from_pretrained(model)
-    except CheckpointError as error:
+        for table in measure(session, chosen, console=Console(stderr=True)):
+            console.print(table.to_rich())
+            tables.append(table)
+            # After every table, so that a run that is stopped keeps what it has measured.
+            if json_file is not None:
+                numbers = {"model": model, "tables": {table.name: table.to_json() for table in tables}}
+                json_file.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+            if markdown is not None:
+                markdown.write_text(write_markdown(tables, f"{model}, evaluated"), encoding="utf-8")
+    except KeyVIDError as error:
         typer.echo(f"{model}: {error}", err=True)
         raise typer.Exit(2) from error
-    with progress.status("demo set"):
-        rows = sync_report(pipeline, timed_demo_set())
-    console.print(sync_table(rows))
-    seeds = track(range(HELD_OUT_SEED, HELD_OUT_SEED + clips), "held-out clips", console=progress, transient=True)
-    scores = held_out_scores(pipeline, seeds)
-    console.print(motion_table(scores))
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(rows, scores), indent=2) + "\n", encoding="utf-8")
+    if judge is None and "held-out" in chosen:
+        typer.echo(NO_JUDGE, err=True)

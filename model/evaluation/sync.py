@@ -7,7 +7,7 @@ of the clip's range; an *event* is a moment at which something is heard to happe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ Curve = npt.NDArray[np.float64]
 
 _SMOOTHING = np.array([0.25, 0.5, 0.25])
 _PROMINENCE_OF_RANGE = 1 / 3
-_STILL_RANGE = 1e-9  # a clip whose energy never changes has no peaks
+_STILL_RANGE = 0.1  # grey levels: a still picture flickers by 0.03 once it is encoded, and has no peaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,21 @@ def motion_energy(frames: npt.NDArray[np.uint8]) -> Curve:
     return smooth(energy)
 
 
-def smooth(energy: Curve) -> Curve:
+def smooth(energy: npt.NDArray[np.floating[Any]]) -> Curve:
     """Weights 1/4, 1/2, 1/4; edges are repeated."""
-    return np.convolve(np.pad(energy, 1, mode="edge"), _SMOOTHING, mode="valid")
+    return np.convolve(np.pad(energy.astype(np.float64), 1, mode="edge"), _SMOOTHING, mode="valid")
+
+
+def is_still(energy: Curve) -> bool:
+    """Whether a motion energy says no more than that the video was encoded."""
+    return float(energy.max() - energy.min()) < _STILL_RANGE
 
 
 def prominent_peaks(energy: Curve) -> list[int]:
     """Frames of the peaks with a prominence of at least a third of the curve's range."""
-    reach = float(energy.max() - energy.min())
-    if reach < _STILL_RANGE:
+    if is_still(energy):
         return []
+    reach = float(energy.max() - energy.min())
     # A rise that starts with the clip is a peak too: zero padding gives it a left side.
     padded = np.concatenate(([energy.min()], energy, [energy.min()]))
     peaks, _ = find_peaks(padded, prominence=_PROMINENCE_OF_RANGE * reach)

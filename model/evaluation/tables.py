@@ -1,68 +1,292 @@
-"""The evaluation's rows as tables for a terminal and as plain values for JSON."""
+"""The tables of the model card, from what was read in every scene."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+import numpy as np
 
-from model.evaluation.motion import HeldOutClip, mean_by_kind
+from model.evaluation.bootstrap import (
+    Estimate,
+    FloatArray,
+    bootstrap,
+    mean_difference,
+    mean_estimate,
+    ratio,
+)
+from model.evaluation.localization import LOCALIZER, KeypointScore, score_hearing
+from model.evaluation.report import ReportTable
+from model.evaluation.rows import DENSE, DRAFT, GENERATED, SPLINE_LOCALIZED, SPLINE_ROWS, SPLINE_UNIFORM, UNIFORM
+from model.training.procedural.clip import IMPULSIVE_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from model.evaluation.report import SyncRow
+    from model.evaluation.localization import HeardClip
+    from model.evaluation.motion import MotionScore
+    from model.evaluation.reading import SceneReading, VideoReading
+    from model.evaluation.report import Cell
+    from model.evaluation.sync import SyncScore
 
-_COLUMNS: Mapping[str, Callable[[HeldOutClip], float]] = {
-    "error": lambda clip: clip.generated.error,
-    "error of draft": lambda clip: clip.draft.error,
-    "timing": lambda clip: clip.generated.timing,
-    "timing of draft": lambda clip: clip.draft.timing,
-    "placement": lambda clip: clip.generated.placement,
-    "placement of draft": lambda clip: clip.draft.placement,
-    "amplitude": lambda clip: clip.generated.amplitude,
-    "AP@3": lambda clip: clip.keypoints.recall_at_3,
-    "AP@5": lambda clip: clip.keypoints.recall_at_5,
-    "precision@3": lambda clip: clip.keypoints.precision_at_3,
+INTERVALS = "In brackets: 95 % bootstrap intervals over the clips."
+_HEARING: Mapping[str, Callable[[KeypointScore], float]] = {
+    "AP@3": lambda score: score.recall_at_3,
+    "AP@5": lambda score: score.recall_at_5,
+    "precision@3": lambda score: score.precision_at_3,
+    "F1": lambda score: score.f1,
 }
+_MOTION_NOTE = (
+    "*Placement*: correlation of time-averaged displacement. *End-point error*: mean distance of drawn and true "
+    "displacement, over that of a still video."
+)
+_LEVELS = ("subtle", "moderate", "intensive")  # of motion, as the paper calls its three
 
 
-def sync_table(rows: Sequence[SyncRow]) -> Table:
-    """Sync of the demo set, one kind of video a row."""
-    table = Table("videos", "F1 +-2", "precision", "recall", "F1 +-1", "median lag", title="sync on the demo set")
-    for row in rows:
-        two = row.within_two
-        figures = (two.f1, two.precision, two.recall, row.within_one.f1)
-        lag = "-" if row.median_lag is None else f"{row.median_lag:+.0f}"
-        table.add_row(row.name, *(f"{figure:.3f}" for figure in figures), lag)
-    return table
+def hearing_table(clips: Sequence[HeardClip]) -> ReportTable:
+    """The localizer on held-out clips, kind by kind, beside guesses that hear nothing."""
+    rows = []
+    for name, scores in score_hearing(clips).items():
+        rows.append((name, tuple(_hearing(scores, column) for column in _HEARING.values())))
+        if name == LOCALIZER:
+            for kind in sorted({clip.kind for clip in clips}):
+                own = [score for score, clip in zip(scores, clips, strict=True) if clip.kind == kind]
+                rows.append((f"- {kind}", tuple(_hearing(own, column) for column in _HEARING.values())))
+    return ReportTable(
+        "localization",
+        f"Keyframe localization on {len(clips)} held-out procedural clips.",
+        ("heard by", *_HEARING),
+        tuple(rows),
+        f"AP@t is a recall, as in the paper's Appendix D; precision tells hearing from guessing. {INTERVALS}",
+    )
 
 
-def motion_table(clips: Sequence[HeldOutClip]) -> Table:
-    """Motion and localization of held-out clips, one kind of scene a row."""
-    table = Table("kind", *_COLUMNS, title=f"{len(clips)} held-out procedural clips")
-    columns = [mean_by_kind(clips, value) for value in _COLUMNS.values()]
-    for kind in columns[0]:
-        table.add_row(kind, *(f"{column[kind]:.2f}" for column in columns))
-    return table
+def sync_table(readings: Sequence[SceneReading], *, name: str, title: str) -> ReportTable:
+    """Sync of decoded MP4s with events and, where it is known, with the true motion curve."""
+    rows = []
+    for row in _encoded(readings):
+        played = [playback for reading in readings if (playback := reading.videos[row].playback) is not None]
+        motions = [motion for reading in readings if (motion := reading.videos[row].motion) is not None]
+        two = [score.within_two for score in played]
+        timings = [score.timing for score in played if score.timing is not None]
+        lags = [lag for score in two for lag in score.lags]
+        cells: tuple[Cell, ...] = (
+            f1_estimate(two),
+            f1_estimate([score.within_one for score in played]),
+            bootstrap(_sums([(score.matched, score.num_peaks) for score in two]), ratio),
+            bootstrap(_sums([(score.matched, score.num_events) for score in two]), ratio),
+            f"{median(lags):+.0f} / {median(map(abs, lags)):.0f}" if lags else None,
+            mean_estimate(timings) if timings else None,
+            mean_estimate([motion.timing for motion in motions]) if motions else None,
+        )
+        rows.append((row, cells))
+    return ReportTable(
+        name,
+        f"{title}: {len(readings)} clips, {_count_events(readings)} events.",
+        ("videos", "F1 +-2", "F1 +-1", "precision", "recall", "median lag / of its length", "r of MP4", "r of motion"),
+        tuple(rows),
+        "F1 of the MP4's prominent motion peaks against the events, one to one; *r of MP4* is the correlation of its "
+        f"motion energy with the true motion curve, *r of motion* that of the drawn motion. {INTERVALS}",
+    )
 
 
-def as_json(rows: Sequence[SyncRow], clips: Sequence[HeldOutClip]) -> dict[str, object]:
-    """Everything that the tables show."""
-    return {
-        "sync": [sync_as_json(row) for row in rows],
-        "held_out": {name: mean_by_kind(clips, value) for name, value in _COLUMNS.items()},
-        "held_out_clips": len(clips),
+def sync_tables(readings: Sequence[SceneReading]) -> list[ReportTable]:
+    """Sync of impulsive kinds, then of all."""
+    sudden = [reading for reading in readings if reading.kind in IMPULSIVE_KINDS]
+    tables = [sync_table(readings, name="sync", title="Sync of decoded MP4s, all kinds")]
+    if sudden:
+        tables.insert(0, sync_table(sudden, name="sync-impulsive", title="Sync of decoded MP4s, impulsive kinds"))
+    return tables
+
+
+def motion_table(readings: Sequence[SceneReading]) -> ReportTable:
+    """What moves, and how, against the scene's own law."""
+    return ReportTable(
+        "motion",
+        f"Motion against the scene's law on {len(readings)} held-out clips.",
+        ("videos", "placement", "end-point error", "end-point error, px", "r of motion", "amplitude", "background, px"),
+        tuple((row, _motion_cells([_motion(reading, row) for reading in readings])) for row in _scored(readings)),
+        f"{_MOTION_NOTE} *Background*: mean flow from frame to frame where the law moves nothing. {INTERVALS}",
+    )
+
+
+def kinds_table(readings: Sequence[SceneReading]) -> ReportTable:
+    """The model beside its draft, kind by kind."""
+    figures: Mapping[str, Callable[[Sequence[MotionScore]], Estimate]] = {
+        "placement": lambda scores: mean_estimate([score.placement for score in scores]),
+        "end-point error": endpoint_estimate,
+        "r of motion": lambda scores: mean_estimate([score.timing for score in scores]),
     }
+    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    for kind in sorted({reading.kind for reading in readings}):
+        own = [reading for reading in readings if reading.kind == kind]
+        scores = {row: [_motion(reading, row) for reading in own] for row in (GENERATED, DRAFT)}
+        cells = [figure(scores[row]) for figure in figures.values() for row in scores]
+        rows.append((f"{kind} ({len(own)})", tuple(cells)))
+    return ReportTable(
+        "kinds",
+        f"Motion against the scene's law, kind by kind (clips), {len(readings)} held-out clips.",
+        ("kind", *(heading for figure in figures for heading in (figure, f"{figure}, draft"))),
+        tuple(rows),
+        f"{_MOTION_NOTE} {INTERVALS}",
+    )
 
 
-def sync_as_json(row: SyncRow) -> dict[str, str | float | None]:
-    """One row as plain values."""
-    return {
-        "videos": row.name,
-        "f1_within_2_frames": row.within_two.f1,
-        "precision": row.within_two.precision,
-        "recall": row.within_two.recall,
-        "f1_within_1_frame": row.within_one.f1,
-        "median_lag_frames": row.median_lag,
+def ablation_tables(readings: Sequence[SceneReading]) -> list[ReportTable]:
+    """The paper's Table 3 in small: keyframe choices by level of motion, and without an interpolator that hears."""
+    tables = []
+    if all(row in _scored(readings) for row in (GENERATED, UNIFORM, DENSE)):
+        tables.append(_levels_table(readings))
+    splines = [row for row in SPLINE_ROWS if row in _scored(readings)]
+    if SPLINE_LOCALIZED in splines and SPLINE_UNIFORM in splines:
+        tables.append(_spline_table(readings, splines))
+    return tables
+
+
+def gain_table(readings: Sequence[SceneReading]) -> ReportTable:
+    """What diffusion adds to its draft, clip by clip."""
+    pairs = [(_motion(reading, GENERATED), _motion(reading, DRAFT)) for reading in readings]
+    figures: Mapping[str, Callable[[MotionScore], float]] = {
+        "r of motion": lambda score: score.timing,
+        "placement": lambda score: score.placement,
+        "end-point error, px": lambda score: score.endpoint_px,
+        "squared error": lambda score: score.error,
+        "amplitude": lambda score: score.amplitude,
     }
+    rows = tuple(
+        (
+            name,
+            (
+                mean_estimate([figure(own) for own, _ in pairs]),
+                mean_estimate([figure(draft) for _, draft in pairs]),
+                mean_difference([figure(own) for own, _ in pairs], [figure(draft) for _, draft in pairs]),
+            ),
+        )
+        for name, figure in figures.items()
+    )
+    return ReportTable(
+        "diffusion",
+        f"Diffusion against its draft alone, on {len(readings)} held-out clips.",
+        ("figure", "generated", "draft", "difference"),
+        rows,
+        "Differences are paired: clip by clip. " + INTERVALS,
+    )
+
+
+def endpoint_estimate(scores: Sequence[MotionScore]) -> Estimate:
+    """End-point error of a set of clips over that of still videos."""
+    return bootstrap(_sums([(score.endpoint_px, score.still_endpoint_px) for score in scores]), ratio)
+
+
+def f1_estimate(scores: Sequence[SyncScore]) -> Estimate:
+    """F1 over all events of a set of clips."""
+    return bootstrap(_sums([(2 * score.matched, score.num_peaks + score.num_events) for score in scores]), ratio)
+
+
+def motion_levels(readings: Sequence[SceneReading]) -> dict[str, list[SceneReading]]:
+    """Thirds of the scenes by how much truly moves, by level; levels without scenes are left out."""
+    ranked = sorted(readings, key=lambda reading: reading.true_motion_px)
+    parts = [ranked[len(ranked) * part // 3 : len(ranked) * (part + 1) // 3] for part in range(3)]
+    return {level: part for level, part in zip(_LEVELS, parts, strict=True) if part}
+
+
+def _levels_table(readings: Sequence[SceneReading]) -> ReportTable:
+    rows = []
+    for level, scenes in {**motion_levels(readings), "all": list(readings)}.items():
+        for label, figure in _ABLATED.items():
+            values = {row: [figure(scene.videos[row]) for scene in scenes] for row in (GENERATED, UNIFORM, DENSE)}
+            cells: list[Cell] = [mean_estimate(values[row]) for row in values]
+            cells += [mean_difference(values[GENERATED], values[row]) for row in (UNIFORM, DENSE)]
+            rows.append((f"{level}, {label}", tuple(cells)))
+    return ReportTable(
+        "keyframes",
+        f"Keyframes where motion is heard, evenly spaced, and none (all frames at once): {len(readings)} held-out "
+        "clips, the same seeds and the same number of denoised frames.",
+        ("motion, figure", "localized 12", "uniform 12", "dense 48", "localized - uniform", "localized - dense"),
+        tuple(rows),
+        f"Levels are thirds of the clips by true motion. Differences are paired: clip by clip. {INTERVALS}",
+    )
+
+
+def _spline_table(readings: Sequence[SceneReading], splines: Sequence[str]) -> ReportTable:
+    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    for row in splines:
+        videos = [reading.videos[row] for reading in readings]
+        figures = [mean_estimate([figure(video) for video in videos]) for figure in _DEAF.values()]
+        rows.append((row, tuple(figures)))
+    first, second = ([reading.videos[row] for reading in readings] for row in (SPLINE_LOCALIZED, SPLINE_UNIFORM))
+    gains = [
+        mean_difference([figure(video) for video in first], [figure(video) for video in second])
+        for figure in _DEAF.values()
+    ]
+    rows.append(("localized - uniform", tuple(gains)))
+    return ReportTable(
+        "splines",
+        f"Keyframes joined by a monotone spline, an interpolator that cannot hear: {len(readings)} held-out clips.",
+        ("videos", *_DEAF),
+        tuple(rows),
+        f"*Onset* is the correlation of the motion curve with the rise of the sound's spectrogram. {INTERVALS}",
+    )
+
+
+def _timing(video: VideoReading) -> float:
+    return 0.0 if video.motion is None else video.motion.timing
+
+
+def _endpoint(video: VideoReading) -> float:
+    return 0.0 if video.motion is None else video.motion.endpoint_px
+
+
+_ABLATED: Mapping[str, Callable[[VideoReading], float]] = {
+    "r of motion": _timing,
+    "onset": lambda video: video.onset,
+    "end-point error, px": _endpoint,
+}
+_DEAF: Mapping[str, Callable[[VideoReading], float]] = {"r of motion": _timing, "onset": lambda video: video.onset}
+
+
+def _hearing(scores: Sequence[KeypointScore], figure: Callable[[KeypointScore], float]) -> Estimate:
+    return mean_estimate([figure(score) for score in scores])
+
+
+def _motion_cells(scores: Sequence[MotionScore]) -> tuple[Cell, ...]:
+    still = [score.background_px for score in scores if score.background_px is not None]
+    return (
+        mean_estimate([score.placement for score in scores]),
+        endpoint_estimate(scores),
+        mean_estimate([score.endpoint_px for score in scores]),
+        mean_estimate([score.timing for score in scores]),
+        mean_estimate([score.amplitude for score in scores]),
+        mean_estimate(still) if still else None,
+    )
+
+
+def _motion(reading: SceneReading, row: str) -> MotionScore:
+    motion = reading.videos[row].motion
+    if motion is None:
+        raise ValueError(f"nobody knows how {reading.name} moves")
+    return motion
+
+
+def _scored(readings: Sequence[SceneReading]) -> list[str]:
+    """Rows that were compared with the law of every scene, in order."""
+    return [
+        row
+        for row in readings[0].videos
+        if all(row in reading.videos and reading.videos[row].motion is not None for reading in readings)
+    ]
+
+
+def _encoded(readings: Sequence[SceneReading]) -> list[str]:
+    """Rows whose MP4s were scored, in order."""
+    return [row for row, video in readings[0].videos.items() if video.playback is not None]
+
+
+def _count_events(readings: Sequence[SceneReading]) -> int:
+    video = next(iter(readings[0].videos))
+    played = [reading.videos[video].playback for reading in readings]
+    return sum(score.within_two.num_events for score in played if score is not None)
+
+
+def _sums(pairs: Sequence[tuple[float, float]]) -> FloatArray:
+    return np.array(pairs, dtype=np.float64)

@@ -34,12 +34,15 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_status_created_at_id", "status", "created_at", "id"),
         Index("ix_jobs_tenant_created_at_id", "tenant", "created_at", "id"),
+        Index("ix_jobs_status_tenant_priority_created_at_id", "status", "tenant", "priority", "created_at", "id"),
         Index("ix_jobs_image_key", "image_key"),
         Index("ix_jobs_audio_key", "audio_key"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     tenant: Mapped[str] = mapped_column(String(64), default="default")
+    api_key_id: Mapped[str | None] = mapped_column(String(40))
+    priority: Mapped[int] = mapped_column(default=1, server_default="1")
     status: Mapped[str] = mapped_column(String(16))
     stage: Mapped[str] = mapped_column(String(16))
     request: Mapped[dict[str, Any]]
@@ -57,6 +60,7 @@ class JobRow(Base):
     not_before: Mapped[float] = mapped_column(Float(53), default=0.0)
     cancel_requested_at: Mapped[float | None] = mapped_column(Float(53))
     created_at: Mapped[float] = mapped_column(Float(53))
+    claimed_at: Mapped[float | None] = mapped_column(Float(53))
     started_at: Mapped[float | None] = mapped_column(Float(53))
     completed_at: Mapped[float | None] = mapped_column(Float(53))
     expires_at: Mapped[float | None] = mapped_column(Float(53))
@@ -130,6 +134,7 @@ class WorkerRow(Base):
     engine: Mapped[dict[str, Any]]
     started_at: Mapped[float] = mapped_column(Float(53))
     beat_at: Mapped[float] = mapped_column(Float(53))
+    drain_requested_at: Mapped[float | None] = mapped_column(Float(53))
 
 
 class LeaderRow(Base):
@@ -140,3 +145,97 @@ class LeaderRow(Base):
     duty: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(120))
     until: Mapped[float] = mapped_column(Float(53))
+
+
+class TenantRow(Base):
+    """One tenant: its limits (null is the installation's default, 0 is none) and its place in the queue.
+
+    `turn_start` and `turn_end` are the virtual time of its last turn (see `workers.fair_share`); `create_clock` is when
+    its allowance of new videos is whole again.
+    """
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[float] = mapped_column(Float(53))
+    weight: Mapped[float] = mapped_column(Float(53), default=1.0)
+    requests_per_minute: Mapped[int | None]
+    creates_per_minute: Mapped[int | None]
+    max_running: Mapped[int | None]
+    max_queued: Mapped[int | None]
+    compute_seconds_per_day: Mapped[float | None] = mapped_column(Float(53))
+    create_clock: Mapped[float] = mapped_column(Float(53), default=0.0)
+    turn_start: Mapped[float] = mapped_column(Float(53), default=0.0)
+    turn_end: Mapped[float] = mapped_column(Float(53), default=0.0)
+
+
+class ApiKeyRow(Base):
+    """One API key; the secret itself is nowhere, only its hash."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index("ix_api_keys_tenant_created_at", "tenant", "created_at"), UniqueConstraint("prefix"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(120))
+    prefix: Mapped[str] = mapped_column(String(40))
+    last4: Mapped[str] = mapped_column(String(4))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(Document)
+    requests_per_minute: Mapped[int | None]
+    created_at: Mapped[float] = mapped_column(Float(53))
+    expires_at: Mapped[float | None] = mapped_column(Float(53))
+    revoked_at: Mapped[float | None] = mapped_column(Float(53))
+    used_at: Mapped[float | None] = mapped_column(Float(53))
+    replaced_by: Mapped[str | None] = mapped_column(String(40))
+
+
+class UsageRow(Base):
+    """What a tenant used on one day (UTC, days since 1970)."""
+
+    __tablename__ = "usage_days"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    compute_seconds: Mapped[float] = mapped_column(Float(53), default=0.0)
+    attempts: Mapped[int] = mapped_column(default=0)
+
+
+class IdempotencyRow(Base):
+    """One Idempotency-Key of a tenant and the job that it made."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_expires_at", "expires_at"),)
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
+    expires_at: Mapped[float] = mapped_column(Float(53))
+
+
+class AuditRow(Base):
+    """One entry of the audit log; rows are only ever added."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_tenant_row", "tenant", "row"), {"sqlite_autoincrement": True})
+
+    row: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=True)
+    at: Mapped[float] = mapped_column(Float(53))
+    tenant: Mapped[str] = mapped_column(String(64))
+    actor: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(40))
+    target: Mapped[str] = mapped_column(String(200))
+    detail: Mapped[dict[str, Any]]
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class QuarantineRow(Base):
+    """An input that may not be used: by the SHA-256 of a file, or of a picture and a sound together."""
+
+    __tablename__ = "quarantine"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    job_id: Mapped[str | None] = mapped_column(String(40))
+    at: Mapped[float] = mapped_column(Float(53))

@@ -37,6 +37,9 @@ class JobRow(Base):
         Index("ix_jobs_status_tenant_priority_created_at_id", "status", "tenant", "priority", "created_at", "id"),
         Index("ix_jobs_image_key", "image_key"),
         Index("ix_jobs_audio_key", "audio_key"),
+        Index("ix_jobs_expires_at", "expires_at"),
+        Index("ix_jobs_retried_from", "retried_from"),
+        Index("ix_jobs_tenant_recipe_sha256", "tenant", "recipe_sha256"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -64,6 +67,11 @@ class JobRow(Base):
     started_at: Mapped[float | None] = mapped_column(Float(53))
     completed_at: Mapped[float | None] = mapped_column(Float(53))
     expires_at: Mapped[float | None] = mapped_column(Float(53))
+    retention_s: Mapped[float | None] = mapped_column(Float(53))
+    deadline_at: Mapped[float | None] = mapped_column(Float(53))
+    retried_from: Mapped[str | None] = mapped_column(String(40))
+    recipe_sha256: Mapped[str | None] = mapped_column(String(64))
+    cached_from: Mapped[str | None] = mapped_column(String(40))
     deleted_at: Mapped[float | None] = mapped_column(Float(53))
     purged_at: Mapped[float | None] = mapped_column(Float(53))
     stages: Mapped[list[dict[str, Any]]]
@@ -110,6 +118,7 @@ class FileRow(Base):
     __table_args__ = (
         Index("ix_files_tenant_created_at_id", "tenant", "created_at", "id"),
         Index("ix_files_key", "key"),
+        Index("ix_files_expires_at", "expires_at"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -119,6 +128,8 @@ class FileRow(Base):
     key: Mapped[str | None] = mapped_column(String(200))
     media: Mapped[dict[str, Any]]
     created_at: Mapped[float] = mapped_column(Float(53))
+    expires_at: Mapped[float | None] = mapped_column(Float(53))
+    purged_at: Mapped[float | None] = mapped_column(Float(53))
 
 
 class WorkerRow(Base):
@@ -239,3 +250,58 @@ class QuarantineRow(Base):
     reason: Mapped[str] = mapped_column(Text)
     job_id: Mapped[str | None] = mapped_column(String(40))
     at: Mapped[float] = mapped_column(Float(53))
+
+
+class WebhookEndpointRow(Base):
+    """One address of a tenant that is told of its videos; `secrets` are those it may be signed with, newest first."""
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (Index("ix_webhook_endpoints_tenant_created_at", "tenant", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    url: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(Document)
+    secrets: Mapped[list[dict[str, Any]]]
+    disabled_reason: Mapped[str | None] = mapped_column(String(40))
+    failing_since: Mapped[float | None] = mapped_column(Float(53))
+    created_at: Mapped[float] = mapped_column(Float(53))
+
+
+class WebhookDeliveryRow(Base):
+    """One webhook that is owed to an endpoint, written with the change that it tells of; its id is the `webhook-id`."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("job_id", "type", "endpoint_id"),
+        Index("ix_webhook_deliveries_status_next_at", "status", "next_at"),
+        Index("ix_webhook_deliveries_tenant_created_at_id", "tenant", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    endpoint_id: Mapped[str] = mapped_column(String(40), ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    job_id: Mapped[str | None] = mapped_column(String(40))
+    type: Mapped[str] = mapped_column(String(32))
+    body: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    tries: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[float] = mapped_column(Float(53))
+    created_at: Mapped[float] = mapped_column(Float(53))
+    done_at: Mapped[float | None] = mapped_column(Float(53))
+    reply_status: Mapped[int | None]
+    reply_excerpt: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(String(40))
+
+
+class EventTicketRow(Base):
+    """One ticket that lets a browser open one event stream; of its secret there is only the hash."""
+
+    __tablename__ = "event_tickets"
+    __table_args__ = (Index("ix_event_tickets_expires_at", "expires_at"),)
+
+    secret_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
+    tenant: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[float] = mapped_column(Float(53))

@@ -89,6 +89,26 @@ def motion_scores(
         raise typer.Exit(_FAILED)
 
 
+@data.command()
+def procedural(
+    folder: Annotated[Path, typer.Argument(help="Folder to write, laid out as AVSync15 is.")],
+    *,
+    clips: Annotated[int, typer.Option(min=1, help="How many clips.")] = 100,
+    height: Annotated[int, typer.Option(min=64, help="Of the frames, in pixels; even.")] = 320,
+    width: Annotated[int, typer.Option(min=64, help="Of the frames, in pixels; even.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first clip.")] = 0,
+) -> None:
+    """Write films of procedural clips with their exact motion scores: a data set without a download."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from model.datasets.procedural import write_procedural_clip
+
+    seeds = track(range(seed, seed + clips), "clips", console=Console(stderr=True), transient=True)
+    for number in seeds:
+        write_procedural_clip(folder, number, height=height, width=width)
+
+
 @contextmanager
 def _command() -> Iterator[None]:
     """Say errors in one line."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     MeasureFlow = Callable[[Tensor, Tensor], Tensor]
 
-EstimatorName = Literal["raft", "dis"]
+EstimatorName = Literal["exact", "raft", "dis"]
+"""`exact`: of clips that were drawn, whose motion is known."""
+
 Scores = npt.NDArray[np.float32]
 
 _RAFT_ITERATIONS = 20
@@ -53,7 +55,7 @@ def scores_path(clip: DataClip, estimator: EstimatorName) -> Path:
 
 
 def read_scores(root: Path, clip: DataClip) -> Scores:
-    """Scores of a clip: RAFT's, else DIS's, else the published curves below `<split>_curves_npy/<class>/`.
+    """Scores of a clip: exact ones, else RAFT's, else DIS's, else the published ones of `<split>_curves_npy/<class>/`.
 
     Raises: DataError when there are none, or the file is damaged.
     """
@@ -63,7 +65,8 @@ def read_scores(root: Path, clip: DataClip) -> Scores:
         for pattern in _PUBLISHED_FOLDERS
         for stem in dict.fromkeys((clip.path.stem, clip.stem))
     ]
-    for path in (scores_path(clip, "raft"), scores_path(clip, "dis"), *published):
+    own = [scores_path(clip, estimator) for estimator in get_args(EstimatorName)]
+    for path in (*own, *published):
         if path.is_file():
             return _load(path)
     raise DataError(f"{clip.name} has no motion scores: run `keyvid data motion-scores {root}`")
@@ -88,12 +91,17 @@ def score_clips(
         except BrokenClip as error:
             broken.append(error)
             continue
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            np.save(file, scores)
-        unfinished.replace(path)
+        write_scores(path, scores)
         scored += 1
     return ScoringReport(scored, kept, tuple(broken))
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    """Write scores, all or nothing."""
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        np.save(file, scores)
+    unfinished.replace(path)
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from model.networks.attention import ContextTokens, TemporalWindows
 from model.networks.blocks import (
@@ -148,6 +149,8 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
+        # While training: each block computes its activations again in the backward pass instead of keeping them.
+        self.activation_checkpointing = False
         channels, embedding_dim = config.model_channels, 4 * config.model_channels
         self.time_embedding = NumberEmbedding(channels, embedding_dim, zero_initialized=False)
         self.fps_embedding = NumberEmbedding(channels, embedding_dim, zero_initialized=True)
@@ -217,13 +220,20 @@ class UNet(nn.Module):
         h = rearrange(x, "b c t h w -> (b t) c h w")
         skips = []
         for block in self.encoder:
-            h = block(h, inputs)
+            h = self._run(block, h, inputs)
             skips.append(h)
-        h = self.middle(h, inputs)
+        h = self._run(self.middle, h, inputs)
         for block in self.decoder:
-            h = block(torch.cat([h, skips.pop()], dim=1), inputs)
+            h = self._run(block, torch.cat([h, skips.pop()], dim=1), inputs)
         out: Tensor = self.output_convolution(functional.silu(self.output_norm(h)))
         return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
+
+    def _run(self, block: nn.Module, h: Tensor, inputs: BlockInputs) -> Tensor:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(block, h, inputs, use_reentrant=False)
+            return recomputed
+        out: Tensor = block(h, inputs)
+        return out
 
     def _project_audio(self, audio: Tensor) -> Tensor:
         projected: Tensor = self.audio_projection(audio)

@@ -1,56 +1,162 @@
-"""`keyvid train`: train keyvid-mini, or one of its parts, from procedural clips."""
+"""`keyvid train`: train keyvid-mini, a stage of keyvid-512, or the judge of sync."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from model.training.published import PublishedRun
+    from model.training.recipes import Recipe
+
 app = typer.Typer(pretty_exceptions_enable=False)
+
+_STOPPED, _WRONG, _INTERRUPTED = 1, 2, 130
 
 
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="mini-localizer, mini-draft, mini-diffusion, or all of them in this order.")
+        str, typer.Argument(help="A name that --list shows; `all` is keyvid-mini's, one by one.")
     ] = "all",
-    out: Annotated[Path, typer.Option(help="Folder of clips, checkpoints and weights; a stopped run goes on.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of checkpoints and weights; a stopped run goes on.")] = Path(
         "runs/keyvid-mini"
     ),
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, instead of the recipe's.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw clips.")] = 1,
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set of keyvid-512's recipes, with motion scores: see `keyvid data`.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights folder that keyvid-512's recipes begin from; see docs/training.md.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps: --set steps=N.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw clips, or threads that decode them.")] = 1,
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips [OUT/cache].")] = None,
+    broken: Annotated[
+        Literal["stop", "skip"], typer.Option(help="What to do at a clip that cannot be trained on.")
+    ] = "stop",
     export: Annotated[
         Path | None, typer.Option(help="Write the finished model to this folder, in the format that `generate` loads.")
     ] = None,
+    list_recipes: Annotated[
+        bool, typer.Option("--list", help="Show the recipes with their settings, and end.")
+    ] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Train keyvid-512's recipes for a few steps at toy size, and end.")
+    ] = False,
 ) -> None:
-    """Train keyvid-mini on procedural clips, on one machine or under `accelerate launch`; Ctrl-C saves and stops."""
+    """Train a recipe, on one machine or under `accelerate launch`; Ctrl-C saves and stops, the same command goes on."""
     import logging
 
     from rich.logging import RichHandler
 
-    from model.training import mini
-    from model.training.recipes import RECIPES
-    from model.training.trainer import TrainingDiverged
-
-    if recipe != "all" and recipe not in RECIPES:
-        typer.echo(f"No recipe {recipe!r}; there are {', '.join(RECIPES)}, and all.", err=True)
-        raise typer.Exit(2)
+    if list_recipes:
+        _list()
+        return
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    logging.getLogger("accelerate").setLevel(logging.WARNING)
+    changes = [*(settings or []), *([] if steps is None else [f"steps={steps}"])]
+    with _command(recipe):
+        if smoke:
+            _smoke()
+            return
+        from model.training.published_recipes import PUBLISHED_RECIPES
+        from model.training.recipes import RECIPES
+
+        if recipe == "all" or recipe in RECIPES:
+            _train_mini(recipe, out, changes, workers=workers, export=export)
+        elif recipe in PUBLISHED_RECIPES:
+            from model.training.published import PublishedRun
+
+            if data is None or start is None:
+                raise typer.BadParameter(f"{recipe} needs --data FOLDER and --start WEIGHTS")
+            run = PublishedRun(out, data, start, cache or out / "cache", on_broken=broken, num_workers=workers)
+            _train_published(recipe, run, changes, export=export)
+        else:
+            raise typer.BadParameter(f"no recipe {recipe!r}; there are {', '.join(_recipes())}, and all")
+
+
+def _recipes() -> dict[str, Recipe]:
+    """Every recipe by its name."""
+    from model.training.published_recipes import PUBLISHED_RECIPES
+    from model.training.recipes import RECIPES
+
+    return {name: build() for name, build in {**RECIPES, **PUBLISHED_RECIPES}.items()}
+
+
+def _list() -> None:
+    """Each recipe, what it is, and its settings."""
+    from model.training.overrides import settings_of
+    from model.training.published_recipes import PUBLISHED_RECIPES
+    from model.training.recipes import RECIPES
+
+    for name, build in {**RECIPES, **PUBLISHED_RECIPES}.items():
+        summary = (build.__doc__ or "").strip().partition("\n")[0]
+        typer.echo(f"{name}: {summary}")
+        for path, (_, value) in settings_of(build()).items():
+            typer.echo(f"    {path}={value}")
+
+
+def _train_mini(recipe: str, out: Path, changes: list[str], *, workers: int, export: Path | None) -> None:
+    from model.training import mini
+    from model.training.overrides import changed
+    from model.training.recipes import RECIPES
+
     runs = mini.MiniRuns(out)
+    for name in RECIPES if recipe == "all" else (recipe,):
+        mini.train(changed(RECIPES[name](), changes), runs, num_workers=workers)
+    if export is not None:
+        mini.export(runs, export)
+
+
+def _train_published(recipe: str, run: PublishedRun, changes: list[str], *, export: Path | None) -> None:
+    from model.training import published
+    from model.training.overrides import changed
+    from model.training.published_recipes import PUBLISHED_RECIPES
+
+    chosen = changed(PUBLISHED_RECIPES[recipe](), changes)
+    published.train(chosen, run)
+    if export is not None:
+        published.export(chosen, run, export)
+
+
+def _smoke() -> None:
+    import tempfile
+
+    from model.training.smoke import run_smoke
+
+    with tempfile.TemporaryDirectory(prefix="keyvid-") as folder:
+        for result in run_smoke(Path(folder)):
+            typer.echo(f"{result.recipe}: loss of one batch {result.before:.3f} before, {result.after:.3f} after")
+
+
+@contextmanager
+def _command(recipe: str) -> Iterator[None]:
+    """Say errors in one line, and end with a code for each kind."""
+    from model.datasets.errors import DataError
+    from model.errors import CheckpointError
+    from model.training.overrides import UnknownSetting
+    from model.training.trainer import TrainingDiverged, TrainingOutOfMemory
+
     try:
-        for name in RECIPES if recipe == "all" else (recipe,):
-            chosen = RECIPES[name]()
-            mini.train(chosen if steps is None else replace(chosen, steps=steps), runs, num_workers=workers)
-        if export is not None:
-            mini.export(runs, export)
+        yield
     except FileNotFoundError as error:
         typer.echo(f"{recipe} starts from an earlier recipe's weights: {error}", err=True)
-        raise typer.Exit(2) from error
-    except TrainingDiverged as error:
+        raise typer.Exit(_WRONG) from error
+    except (DataError, CheckpointError, UnknownSetting) as error:
+        typer.echo(f"keyvid: {error}", err=True)
+        raise typer.Exit(_WRONG) from error
+    except (TrainingDiverged, TrainingOutOfMemory) as error:
         typer.echo(f"Training stopped: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(_STOPPED) from error
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on from the last checkpoint.", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(_INTERRUPTED) from None

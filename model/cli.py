@@ -59,6 +59,7 @@ def generate(
     interpolation_mode: Annotated[
         Literal["released", "freenoise"] | None, typer.Option(help="How all frames are made from the keyframes.")
     ] = None,
+    motion_strength: Annotated[float, typer.Option(help="How far things move: 2 is twice as far. 0.25 to 3.")] = 1.0,
     keyframes: Annotated[
         str | None,
         typer.Option(help="Frames to paint, such as 0,4,9 or 0s,0.17s,0.4s: ascending from 0, instead of heard ones."),
@@ -86,6 +87,7 @@ def generate(
             guidance_image=guidance_image,
             guidance_audio=guidance_audio,
             interpolation_mode=interpolation_mode,
+            motion_strength=motion_strength,
             reference_compat=reference_compat,
         )
         clip = _read_sound(audio, start_s=audio_start)
@@ -256,6 +258,7 @@ def _generation_report(
         "output": str(output),
         "model": config.name,
         "seed": params.seed,
+        "motion_strength": params.motion_strength,
         "reference_compat": params.reference_compat,
         "frames": config.video.frames,
         "seconds": {stage: round(seconds, 3) for stage, seconds in generated.seconds.items()},

@@ -26,6 +26,7 @@ InterpolationMode = Literal["released", "freenoise"]
 MAX_SEED = 2**32 - 1
 MAX_INFERENCE_STEPS = 200
 MAX_GUIDANCE = 30.0
+MOTION_STRENGTHS = (0.25, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class GenerationParams:
         num_inference_steps: denoising steps of the keyframe stage and of the interpolation stage, 1 to 200.
         guidance_text, guidance_image, guidance_audio: scales of paper Appendix H, 0 to 30; 1 is no extra guidance.
         interpolation_mode: `released` (what the published numbers were made with) or `freenoise` (the paper's windows).
+        motion_strength: how far things move, as a multiple of what the model drafts, 0.25 to 3; models of latent flow.
         keyframes: frames to paint, ascending from 0, instead of those that the localizer hears.
         reference_compat: whether to repeat two defects of the published evaluation: stereo sound is heard interleaved,
             and keyframes pass through a lossy video before they are interpolated.
@@ -50,6 +52,7 @@ class GenerationParams:
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    motion_strength: float = 1.0
     keyframes: tuple[int, ...] | None = None
     reference_compat: bool = False
 
@@ -63,6 +66,9 @@ class GenerationParams:
             scale = getattr(self, name)
             if scale is not None and not (math.isfinite(scale) and 0 <= scale <= MAX_GUIDANCE):
                 raise InvalidParams(f"{name} must be 0 to {MAX_GUIDANCE:g}, not {scale}")
+        low, high = MOTION_STRENGTHS
+        if not low <= self.motion_strength <= high:
+            raise InvalidParams(f"motion_strength must be {low:g} to {high:g}, not {self.motion_strength}")
         frames = self.keyframes
         if frames is not None and (frames[:1] != (0,) or any(a >= b for a, b in itertools.pairwise(frames))):
             raise InvalidParams(f"keyframes must ascend from 0, not {', '.join(map(str, frames))}")

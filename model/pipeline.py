@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve, VideoClip
+from model.codecs.latent_flow import LatentFlowCodec
 from model.conditioning import AudioTokens, Conditioning
 from model.diffusion.denoise import DenoiseHooks
 from model.diffusion.noise import stage_noise
@@ -179,6 +180,8 @@ class KeyVIDPipeline:
         Raises: InvalidInput (KeyframesNeeded among them), NonFiniteLatents, OutOfMemory; whatever the hooks raise.
         """
         self._require_size(image)
+        if params.motion_strength != 1 and not isinstance(self.components.codec, LatentFlowCodec):
+            raise InvalidParams(f"{self.config.name} paints its frames: it has no motion_strength")
         if params.reference_compat:
             audio = as_released_loader(audio)
         watch = StageWatch(on_step=on_step, on_state=on_state, check=check)
@@ -199,6 +202,8 @@ class KeyVIDPipeline:
                 latents = self._interpolate(
                     conditioning, image, keyframes.to(self.device), state.plan, params=params, hooks=hooks
                 )
+        # Latent flow is motion relative to the first frame, so its multiple is the same motion, farther.
+        latents = latents if params.motion_strength == 1 else latents * params.motion_strength
         return GeneratedLatents(latents, state.curve, state.plan, watch.seconds, state.keyframe_source)
 
     @torch.inference_mode()

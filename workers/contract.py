@@ -68,5 +68,6 @@ class VideoRequest(Payload):
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    motion_strength: float = Field(1.0, description="How far things move, as a multiple of the model's own.")
     keyframes: tuple[int, ...] | None = Field(None, description="Frames to paint, in place of those that are heard.")
     reference_compat: bool = Field(False, description="Whether two defects of the published evaluation are repeated.")

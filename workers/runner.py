@@ -145,6 +145,7 @@ class ModelEngine:
             guidance_image=request.guidance_image,
             guidance_audio=request.guidance_audio,
             interpolation_mode=request.interpolation_mode,
+            motion_strength=request.motion_strength,
             keyframes=request.keyframes,
             reference_compat=request.reference_compat,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -102,6 +103,8 @@ class ClipStore:
             if number in self._open or number in self._pending or self._path(number).exists():
                 continue
             if self._workers is None:
+                # Workers draw on one core each; NumPy's threads would only wait for one another.
+                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
                 # Spawned, not forked: the parent already runs torch's threads.
                 self._workers = ProcessPoolExecutor(self._num_workers, mp_context=get_context("spawn"))
             self._pending[number] = self._workers.submit(write_shard, self._path(number), number * CLIPS_PER_SHARD)

@@ -82,7 +82,7 @@ def mini_draft() -> Recipe:
     """Motion draft of keyvid-mini, with the encoders of sound, words and picture that the diffusion stages share."""
     return Recipe(
         task="draft",
-        steps=5000,
+        steps=3200,
         batch_size=24,
         optimisation=Optimisation(learning_rate=1.2e-3, weight_decay=0.03),
         clips=ClipSchedule(first_seed=TRAINING_SEED, num_clips=40_960, ready=20_480, per_step=8),

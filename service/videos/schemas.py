@@ -44,6 +44,9 @@ class CreateVideoFields(BaseModel):
     guidance_image: Scale | None = Field(None, description="How strictly the picture is followed.")
     guidance_audio: Scale | None = Field(None, description="How strictly the sound is followed.")
     interpolation_mode: InterpolationMode | None = Field(None, description="How the frames between keyframes are made.")
+    motion_strength: Annotated[float, Field(ge=0.25, le=3, allow_inf_nan=False)] = Field(
+        1.0, description="How far things move: 2 is twice as far. keyvid-mini only."
+    )
     keyframes: Annotated[
         tuple[int, ...] | None,
         BeforeValidator(parse_keyframes),
@@ -160,6 +163,7 @@ class VideoParameters(_Answer):
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    motion_strength: float = 1.0
     keyframes: list[int] | None = None
     reference_compat: bool = False
     image_fit: ImageFit

@@ -33,6 +33,8 @@ Input = TypeVar("Input", ImageInput, AudioInput)
 
 IMAGE_FIELD = "input_reference"
 AUDIO_FIELD = "audio"
+PAINTING_MODEL = "keyvid-512"
+"""The model whose frames are painted anew; the others move the caller's picture, as far as is asked for."""
 
 
 def form_limits(settings: ServiceSettings) -> FormLimits:
@@ -61,6 +63,8 @@ class VideoService:
         fields = parse_fields(CreateVideoFields, form.fields, file_fields=(IMAGE_FIELD, AUDIO_FIELD))
         if fields.model not in (None, self.settings.model_name):
             raise ValidationFailed("There is no model of this name: see /v1/models.", param="model")
+        if fields.motion_strength != 1 and self.settings.model_name == PAINTING_MODEL:
+            raise ValidationFailed(f"{PAINTING_MODEL} has no motion strength: leave it out.", param="motion_strength")
         image, audio = self._inputs(form, fields)
         width, height = (int(side) for side in fields.size.split("x"))
         request = VideoRequest(
@@ -80,6 +84,7 @@ class VideoService:
                     "guidance_image",
                     "guidance_audio",
                     "interpolation_mode",
+                    "motion_strength",
                     "keyframes",
                     "reference_compat",
                 }

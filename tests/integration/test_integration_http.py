@@ -136,6 +136,15 @@ def test_chosen_keyframes_reach_the_worker(service: Service) -> None:
     assert service.create()["parameters"]["keyframes"] is None
 
 
+def test_motion_strength_reaches_the_worker(service: Service) -> None:
+    """How far things move is told back and stands in the job; by itself it is the model's own."""
+    video = service.create(motion_strength="1.5")
+
+    assert video["parameters"]["motion_strength"] == 1.5
+    assert service.store.get(video["id"], tenant="default").request.motion_strength == 1.5
+    assert service.create()["parameters"]["motion_strength"] == 1
+
+
 def test_seed_is_picked_and_told(service: Service) -> None:
     """Without a seed each video gets one of its own."""
     assert service.create()["seed"] != service.create()["seed"]

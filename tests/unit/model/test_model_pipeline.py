@@ -142,6 +142,17 @@ def test_both_ways_of_interpolation_run(pipeline: KeyVIDPipeline, mode: str) -> 
     assert torch.equal(named.latents, own.latents) == (mode == pipeline.config.interpolation_mode)
 
 
+def test_motion_strength_multiplies_motion_or_is_refused(pipeline: KeyVIDPipeline) -> None:
+    """Latent flow goes twice as far; a model that paints has no such thing, and says so before it works."""
+    params = GenerationParams(seed=7, motion_strength=2.0)
+    if pipeline.config.name == "tiny":
+        with pytest.raises(InvalidParams, match="motion_strength"):
+            generate(pipeline, params)
+        return
+
+    assert torch.equal(generate(pipeline, params).latents, 2 * generate(pipeline).latents)
+
+
 def test_conditions_change_the_video(pipeline: KeyVIDPipeline) -> None:
     """Prompt, sound and guidance each have an effect."""
     base = generate(pipeline).latents
@@ -281,6 +292,8 @@ def test_a_foreign_state_is_refused() -> None:
         {"seed": 0, "guidance_audio": float("nan")},
         {"seed": 0, "guidance_text": -0.1},
         {"seed": 0, "guidance_image": 31.0},
+        {"seed": 0, "motion_strength": 0.2},
+        {"seed": 0, "motion_strength": float("nan")},
     ],
 )
 def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:

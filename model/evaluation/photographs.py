@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from model.clips import AudioClip
@@ -22,7 +23,7 @@ from model.errors import CheckpointMismatch, InvalidInput
 from model.evaluation.bootstrap import mean_estimate
 from model.evaluation.report import ReportTable
 from model.generation import GenerationParams
-from model.media.image import read_image
+from model.media.image import to_frame
 from model.media.mel import SAMPLE_RATE_HZ
 from model.training.procedural.clip import FIRST_HELD_OUT_SEED
 from model.training.procedural.dice import Dice
@@ -51,6 +52,7 @@ class Photograph:
         credit: who made it, and under which terms it may be shown.
         prompt: what is to be seen.
         voice: procedural synthesis of its sound.
+        focus: which part of its height is kept, from 0 (top) to 1.
     """
 
     name: str
@@ -59,13 +61,18 @@ class Photograph:
     credit: str
     prompt: str
     voice: str
+    focus: float = 0.5
 
     def read(self, *, height: int, width: int) -> ImageFrame:
         """Read it, cropped to the model's size. Raises: InvalidInput when its package is not installed."""
         found = find_spec(self.package)
         for folder in (found.submodule_search_locations or ()) if found is not None else ():
             if (Path(folder) / self.file).is_file():
-                return read_image(Path(folder) / self.file, height=height, width=width)
+                with Image.open(Path(folder) / self.file) as file:
+                    picture = file.convert("RGB")
+                return to_frame(
+                    ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS, centering=(0.5, self.focus))
+                )
         raise InvalidInput(f"{self.name} needs the package {self.package}: pip install 'keyvid[eval]'")
 
     def sound(self) -> tuple[AudioClip, tuple[float, ...]]:
@@ -77,15 +84,16 @@ class Photograph:
 
 
 PHOTOGRAPHS = (
-    Photograph("astronaut", "skimage", "data/astronaut.png", "NASA, public domain", "talking", "speech"),
+    Photograph("astronaut", "skimage", "data/astronaut.png", "NASA, public domain", "talking", "speech", 0.0),
     Photograph("officer", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "US Navy, public domain",
-               "singing", "speech"),
+               "singing", "speech", 0.1),
     Photograph("cat", "skimage", "data/chelsea.png", "Stefan van der Walt, CC0", "cat crying", "baby"),
     Photograph("cup", "skimage", "data/coffee.png", "Rachel Michetti, CC0", "clinking", "metal"),
     Photograph("coins", "skimage", "data/coins.png", "Brooklyn Museum, no known restrictions", "tapping", "metal"),
     Photograph("rocket", "skimage", "data/rocket.jpg", "SpaceX, CC0", "explosion", "blast"),
     Photograph("motorcycle", "skimage", "data/motorcycle_left.png", "Middlebury Stereo 2014, CC0", "engine", "motor"),
-    Photograph("photographer", "skimage", "data/camera.png", "Lav Varshney, CC0", "dancing", "kit"),
+    Photograph("photographer", "skimage", "data/camera.png", "Lav Varshney, CC0", "dancing", "kit",
+               0.1),
     Photograph("flower", "sklearn", "datasets/images/flower.jpg", "vultilion, CC BY 2.0", "wind", "gust"),
     Photograph("palace", "sklearn", "datasets/images/china.jpg", "danielbuechele, CC BY 2.0", "thunder", "blast"),
 )  # fmt: skip
@@ -105,6 +113,7 @@ class PhotographReading:
         frames: uint8 `[T, H, W, 3]`.
         reach_px: farthest displacement of every pixel, float32 `[H, W]`.
         shown: frames at the sound's events.
+        most_moved: frame in which the displacement is largest.
     """
 
     photograph: Photograph
@@ -116,6 +125,7 @@ class PhotographReading:
     frames: npt.NDArray[np.uint8]
     reach_px: npt.NDArray[np.float32]
     shown: tuple[int, ...]
+    most_moved: int
 
 
 def read_photographs(
@@ -190,7 +200,8 @@ def _read(pipeline: KeyVIDPipeline, photograph: Photograph) -> PhotographReading
     drawn[0] = 0
     length = np.hypot(drawn[:, 0], drawn[:, 1])
     reach = length.max(axis=0)
-    moved = float(np.percentile(length, _PERCENTILE, axis=(1, 2)).max())
+    moved_px = np.percentile(length, _PERCENTILE, axis=(1, 2))
+    moved = float(moved_px.max())
     still = reach < _STILL_SHARE * moved
     flow = np.diff(drawn, axis=0)[:, :, still]
     detail = sharpness(frames)
@@ -204,4 +215,5 @@ def _read(pipeline: KeyVIDPipeline, photograph: Photograph) -> PhotographReading
         frames=frames,
         reach_px=reach,
         shown=tuple(min(round(time * config.fps), len(frames) - 1) for time in events),
+        most_moved=int(moved_px.argmax()),
     )

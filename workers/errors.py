@@ -15,8 +15,47 @@ class JobNotFound(WorkerError):
     """There is no such job."""
 
 
+class JobExpired(JobNotFound):
+    """The job has passed its last day."""
+
+
 class FileNotKnown(WorkerError):
     """There is no such file."""
+
+
+class FileExpired(FileNotKnown):
+    """The file has passed its last day."""
+
+
+class KeyNotKnown(WorkerError):
+    """There is no such API key."""
+
+
+class WorkerNotKnown(WorkerError):
+    """There is no such worker."""
+
+
+class InputNotKnown(WorkerError):
+    """There is no such input in quarantine."""
+
+
+class InputQuarantined(WorkerError):
+    """These inputs ended the workers that tried them: they are not tried again."""
+
+
+class IdempotencyKeyReused(WorkerError):
+    """This Idempotency-Key was used for another request."""
+
+
+class QuotaExceeded(WorkerError):
+    """The tenant may not have more now. `window_s` is 0 where the limit is of things held, not of things per time."""
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float, limit: int, window_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.code = code  # rate_limited | concurrency_limit | quota_exceeded
+        self.retry_after_s = retry_after_s
+        self.limit = limit
+        self.window_s = window_s
 
 
 class IllegalTransition(WorkerError):

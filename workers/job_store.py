@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, or_, select
 
+from workers.access import NO_LIMITS, OPERATOR
+from workers.audit import note
 from workers.database import Database, upgrade
 from workers.errors import FileNotKnown, JobNotFound
+from workers.fair_share import place_of
+from workers.idempotency import job_made, remember
 from workers.ids import new_id
-from workers.jobs import EventType, Job, JobEvent, JobStage, JobStatus, StoredFile
+from workers.jobs import EventType, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile
 from workers.leases import JobLeases
+from workers.quarantine import refuse_quarantined
+from workers.quota import admit, default_limits, locked_tenant, usage_of
 from workers.records import event_of, file_of, finish, fresh_stages, job_of, record
 from workers.tables import EventRow, FileRow, JobRow, LeaderRow
 
@@ -25,8 +31,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from workers.access import Actor, Limits, Usage
     from workers.contract import VideoRequest
     from workers.database import Transaction
+    from workers.idempotency import IdempotencyKey
     from workers.settings import Settings
 
 
@@ -36,16 +44,40 @@ class JobStore(JobLeases):
     Every method raises StoreUnavailable when the database does not answer.
     """
 
-    def __init__(self, database: Database, *, max_attempts: int, retention_s: float) -> None:
-        super().__init__(database, retention_s=retention_s)
+    def __init__(
+        self, database: Database, *, max_attempts: int, retention_s: float, default_limits: Limits = NO_LIMITS
+    ) -> None:
+        super().__init__(database, retention_s=retention_s, default_limits=default_limits)
         self._max_attempts = max_attempts
 
-    def create(self, request: VideoRequest, *, tenant: str, metadata: Mapping[str, str]) -> Job:
-        """Accept a request: from the return of this call on, the job is never lost."""
+    def create(
+        self,
+        request: VideoRequest,
+        *,
+        tenant: str,
+        metadata: Mapping[str, str],
+        priority: Priority = Priority.NORMAL,
+        api_key_id: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Job:
+        """Accept a request: from the return of this call on, the job is never lost.
+
+        A request whose Idempotency-Key has made a job already gets that job.
+        Raises: QuotaExceeded, InputQuarantined, IdempotencyKeyReused.
+        """
         with self._database.write() as transaction:
+            holder = locked_tenant(transaction, tenant)
+            if idempotency is not None:
+                made = job_made(transaction, idempotency, tenant=tenant)
+                if made is not None:
+                    return job_of(made)
+            refuse_quarantined(transaction, request)
+            admit(transaction, holder, self._default_limits)
             row = JobRow(
                 id=new_id("video"),
                 tenant=tenant,
+                api_key_id=api_key_id,
+                priority=priority,
                 status=JobStatus.QUEUED,
                 stage=JobStage.QUEUED,
                 request=request.model_dump(mode="json"),
@@ -66,8 +98,24 @@ class JobStore(JobLeases):
             )
             transaction.session.add(row)
             transaction.session.flush()  # the event names the job: it must be there first
+            if idempotency is not None:
+                remember(transaction, idempotency, row)
             record(transaction, row, EventType.QUEUED)
             return job_of(row)
+
+    def made_with(self, idempotency: IdempotencyKey, *, tenant: str) -> Job | None:
+        """The job that an Idempotency-Key of a tenant has made, if it has.
+
+        Raises: IdempotencyKeyReused.
+        """
+        with self._database.read() as transaction:
+            row = job_made(transaction, idempotency, tenant=tenant)
+            return job_of(row) if row is not None else None
+
+    def usage(self, *, tenant: str) -> Usage:
+        """What a tenant holds and has used today."""
+        with self._database.read() as transaction:
+            return usage_of(transaction, tenant, self._default_limits)
 
     def get(self, job_id: str, *, tenant: str) -> Job:
         """Read one job of a tenant.
@@ -107,13 +155,11 @@ class JobStore(JobLeases):
             return [job_of(row) for row in transaction.session.scalars(query)]
 
     def queue_position(self, job: Job) -> int | None:
-        """How many jobs run before this one, itself included: 1 is the next. None when it does not wait."""
+        """Which turn this job has if no more come: 1 is the next. None when it does not wait."""
         if job.status is not JobStatus.QUEUED:
             return None
-        ahead = or_(JobRow.created_at < job.created_at, and_(JobRow.created_at == job.created_at, JobRow.id < job.id))
-        count = select(func.count()).select_from(JobRow).where(JobRow.status == JobStatus.QUEUED, ahead)
         with self._database.read() as transaction:
-            return int(transaction.session.scalar(count) or 0) + 1
+            return place_of(transaction.session, job)
 
     def request_cancel(self, job_id: str, *, tenant: str) -> Job:
         """Ask for a job to stop: a queued one is cancelled at once, a running one by its worker, a final one stays.
@@ -125,7 +171,7 @@ class JobStore(JobLeases):
             self._cancel(transaction, row)
             return job_of(row)
 
-    def delete(self, job_id: str, *, tenant: str) -> bool:
+    def delete(self, job_id: str, *, tenant: str, actor: Actor = OPERATOR) -> bool:
         """Cancel a job if it still runs, and hide it at once; its blobs are purged soon after. Returns True.
 
         Raises: JobNotFound.
@@ -134,6 +180,7 @@ class JobStore(JobLeases):
             row = _visible(transaction.session, job_id, tenant, lock=True)
             self._cancel(transaction, row)
             row.deleted_at = transaction.now
+            note(transaction, actor, "video.delete", job_id)
             return True
 
     def events(self, job_id: str, *, after_seq: int, limit: int) -> Sequence[JobEvent]:
@@ -183,7 +230,7 @@ class JobStore(JobLeases):
                 raise FileNotKnown
             return file_of(row)
 
-    def delete_file(self, file_id: str, *, tenant: str) -> None:
+    def delete_file(self, file_id: str, *, tenant: str, actor: Actor = OPERATOR) -> None:
         """Forget a file; its blob is swept once no job needs it.
 
         Raises: FileNotKnown.
@@ -192,6 +239,7 @@ class JobStore(JobLeases):
         with self._database.write() as transaction:
             if transaction.session.scalar(gone) is None:
                 raise FileNotKnown
+            note(transaction, actor, "file.delete", file_id)
 
     def ping(self) -> None:
         """Write and read one row."""
@@ -219,7 +267,12 @@ def open_job_store(settings: Settings) -> JobStore:
     """
     upgrade(settings.database_url)
     database = Database(settings.database_url)
-    return JobStore(database, max_attempts=settings.max_attempts, retention_s=settings.retention_seconds)
+    return JobStore(
+        database,
+        max_attempts=settings.max_attempts,
+        retention_s=settings.retention_seconds,
+        default_limits=default_limits(settings),
+    )
 
 
 def _visible(session: Session, job_id: str, tenant: str, *, lock: bool = False) -> JobRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +36,14 @@ class JobStage(StrEnum):
     INTERPOLATION = "interpolation"
     MUX = "mux"
     DONE = "done"
+
+
+class Priority(IntEnum):
+    """Order of a tenant's own waiting jobs: smaller is sooner."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
 
 
 RUNNING_STAGES = (JobStage.LOCALIZATION, JobStage.KEYFRAMES, JobStage.INTERPOLATION, JobStage.MUX)
@@ -117,6 +125,8 @@ class Job:
     request: VideoRequest
     created_at: float
     metadata: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    api_key_id: str | None = None  # the key it was asked for with
     progress: int = 0
     seq: int = 0
     attempt: int = 0
@@ -127,7 +137,7 @@ class Job:
     cancel_requested_at: float | None = None
     started_at: float | None = None
     completed_at: float | None = None
-    expires_at: float | None = None  # from then on its blobs are gone; the row stays
+    expires_at: float | None = None  # from then on there is nothing of it but the answer that it has expired
     stages: tuple[StageReport, ...] = ()
     keyframes: Keyframes | None = None
     output: Output | None = None
@@ -157,6 +167,7 @@ class StoredFile:
     filename: str
     media: Mapping[str, Any]
     created_at: float
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, select
 
+from workers.access import NO_LIMITS
 from workers.errors import LeaseLost
+from workers.fair_share import next_job
 from workers.jobs import EventType, Failure, Job, JobStage, JobStatus, Keyframes, Lease, Output
 from workers.records import advance, close_stages, end_attempt, finish, fresh_stages, job_of, record, requeue
 from workers.tables import CheckpointRow, JobRow
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from workers.access import Limits
     from workers.database import Database, Transaction
 
 MAX_RUNNING_PROGRESS = 99  # 100 is for finished videos
@@ -29,14 +32,15 @@ MAX_RUNNING_PROGRESS = 99  # 100 is for finished videos
 class JobLeases:
     """What a worker may do with jobs. Every method raises StoreUnavailable when the database does not answer."""
 
-    def __init__(self, database: Database, *, retention_s: float) -> None:
+    def __init__(self, database: Database, *, retention_s: float, default_limits: Limits = NO_LIMITS) -> None:
         self._database = database
         self._retention_s = retention_s
+        self._default_limits = default_limits
 
     def claim(self, owner: str, *, model: str, lease_s: float) -> tuple[Job, Lease] | None:
-        """Take the job for `model` that has waited longest, if there is one; it counts as an attempt.
+        """Take the job for `model` whose turn it is, if there is one; it counts as an attempt.
 
-        A job with a cancel request is never taken.
+        Tenants take turns (`workers.fair_share`). A job with a cancel request is never taken.
         """
         with self._database.read() as transaction:  # most looks find nothing: they should not take the write lock
             if (
@@ -45,14 +49,7 @@ class JobLeases:
             ):
                 return None
         with self._database.write() as transaction:
-            first = (
-                select(JobRow)
-                .where(*_claimable(model, transaction.now))
-                .order_by(JobRow.created_at, JobRow.id)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            )
-            row = transaction.session.scalar(first)
+            row = next_job(transaction, _claimable(model, transaction.now), defaults=self._default_limits)
             if row is None:
                 return None
             row.status = JobStatus.IN_PROGRESS
@@ -60,6 +57,7 @@ class JobLeases:
             row.fence += 1
             row.lease_owner = owner
             row.lease_until = transaction.now + lease_s
+            row.claimed_at = transaction.now
             if row.started_at is None:
                 row.started_at = transaction.now
             row.stages = fresh_stages(_checkpointed(transaction.session, row.id))

@@ -12,6 +12,7 @@ from workers.broker import make_app
 from workers.database import Database, upgrade
 from workers.job_store import JobStore
 from workers.logs import configure_logs
+from workers.quota import default_limits
 from workers.roster import Roster
 from workers.supervisor import Supervisor
 from workers.tasks import register_tasks
@@ -39,7 +40,12 @@ def run_worker(settings: Settings) -> None:
     configure_logs(settings, process="worker")
     upgrade(settings.database_url)
     database = Database(settings.database_url)
-    store = JobStore(database, max_attempts=settings.max_attempts, retention_s=settings.retention_seconds)
+    store = JobStore(
+        database,
+        max_attempts=settings.max_attempts,
+        retention_s=settings.retention_seconds,
+        default_limits=default_limits(settings),
+    )
     supervisor = Supervisor(settings, store, Roster(database))
     app = make_app(settings)
     register_tasks(app, supervisor)

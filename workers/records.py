@@ -16,9 +16,12 @@ from workers.jobs import (
     JobStatus,
     Keyframes,
     Output,
+    Priority,
     StageReport,
     StoredFile,
 )
+from workers.quarantine import note_poison
+from workers.quota import charge
 from workers.tables import EventRow, FileRow, JobRow
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ def job_of(row: JobRow) -> Job:
         request=VideoRequest.model_validate(row.request),
         created_at=row.created_at,
         metadata=row.caller_metadata,
+        priority=Priority(row.priority),
+        api_key_id=row.api_key_id,
         progress=row.progress,
         seq=row.seq,
         attempt=row.attempt,
@@ -84,6 +89,7 @@ def file_of(row: FileRow) -> StoredFile:
         filename=row.filename,
         media=row.media,
         created_at=row.created_at,
+        expires_at=row.expires_at,
     )
 
 
@@ -112,17 +118,20 @@ def record(transaction: Transaction, row: JobRow, kind: EventType, **extra: obje
 
 def finish(transaction: Transaction, row: JobRow, status: JobStatus, *, retention_s: float) -> None:
     """End a job: nobody owns it, its blobs have a last day, and its last event is written."""
+    charge(transaction, row)
+    note_poison(transaction, row)
     row.status = status
     row.stage = JobStage.DONE if status is JobStatus.COMPLETED else row.stage
     row.lease_owner = None
     row.lease_until = None
     row.completed_at = transaction.now
-    row.expires_at = transaction.now + retention_s
+    row.expires_at = transaction.now + (retention_s if row.retention_s is None else row.retention_s)
     record(transaction, row, FINAL_EVENTS[status])
 
 
 def requeue(transaction: Transaction, row: JobRow, *, delay_s: float, reason: str) -> None:
     """Put a job back into the queue, to be taken up after `delay_s`."""
+    charge(transaction, row)
     row.status = JobStatus.QUEUED
     row.stage = JobStage.QUEUED
     row.lease_owner = None

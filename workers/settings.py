@@ -75,9 +75,24 @@ class Settings(BaseSettings):
     runner_start_seconds: float = Field(900.0, gt=0, description="Time a runner has to load and warm up.")
     stall_seconds: float = Field(900.0, gt=0, description="A runner silent for so long in a job is killed.")
 
-    retention_seconds: float = Field(7 * 86_400.0, gt=0, description="How long a finished video is kept.")
+    retention_seconds: float = Field(
+        7 * 86_400.0, gt=0, description="How long a finished video is kept, unless its request says less."
+    )
+    file_retention_seconds: float = Field(7 * 86_400.0, gt=0, description="How long a file sent ahead is kept.")
+    tombstone_seconds: float = Field(
+        30 * 86_400.0, ge=0, description="How long an expired video or file is still answered with 410, not 404."
+    )
     orphan_seconds: float = Field(3600.0, gt=0, description="Age from which unreferenced blobs and files are swept.")
     reconcile_seconds: float = Field(1.5, gt=0, description="Period of the reconciler.")
+
+    quota_requests_per_minute: int = Field(600, ge=0, description="Requests a minute of each key; 0 is no limit.")
+    quota_creates_per_minute: int = Field(10, ge=0, description="New videos a minute of each tenant; 0 is no limit.")
+    quota_running: int = Field(2, ge=0, description="Videos of one tenant made at once, others wait; 0 is no limit.")
+    quota_queued: int = Field(20, ge=0, description="Videos of one tenant that may wait; 0 is no limit.")
+    quota_compute_seconds_per_day: float = Field(
+        0.0, ge=0, description="Seconds of runners that one tenant may use each day (UTC); 0 is no limit."
+    )
+    idempotency_seconds: float = Field(86_400.0, gt=0, description="How long an Idempotency-Key is remembered.")
 
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto is console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

@@ -6,27 +6,28 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
+from model.clips import AudioClip
 from model.errors import CheckpointMismatch, CheckpointMissing
-from model.evaluation.metrics.image_preprocess import for_clip
 from model.evaluation.metrics.sync_metrics import alignment_probability, relative_sync
-from model.evaluation.networks.sync_classifier import SyncClassifier, SyncClassifierConfig
-from model.media.mel import log_mel
+from model.evaluation.networks.sync_classifier import SyncClassifier
+from model.evaluation.networks.sync_windows import JudgeConfig, mel_windows, shrink, video_windows
+from model.media.mel import SAMPLE_RATE_HZ, log_mel_batch, normalize_loudness, resample
 from model.serialization import from_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model.clips import AudioClip
+    import numpy as np
+    import numpy.typing as npt
 
     Frames = npt.NDArray[np.uint8]
 
-NUM_JUDGED_FRAMES = 12  # of a clip, at equal distances: 6 a second, as the published judge sees them
+_CLIP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class JudgeReading:
     """What the judge makes of one video with its sound.
 
     Args:
-        score: logit that they belong together.
+        score: logit that they belong together, the mean over the clip's windows.
         alignment: how much better single frames after the first fit the sound than the first one, about 0.5.
         features: the video's embedding, float32 `[D]`.
     """
@@ -47,39 +48,47 @@ class JudgeReading:
 class SyncJudge:
     """Reads videos with their sound."""
 
-    def __init__(self, network: SyncClassifier) -> None:
+    def __init__(self, config: JudgeConfig, network: SyncClassifier) -> None:
+        self._config = config
         self._network = network.eval()
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> SyncJudge:
         """Load `config.json` and `model.safetensors`. Raises: CheckpointMissing, CheckpointMismatch."""
         try:
-            config = from_json(SyncClassifierConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
-            network = SyncClassifier(config)
+            config = from_json(JudgeConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            network = SyncClassifier(config.classifier)
             network.load_state_dict(load_file(folder / "model.safetensors"))
         except FileNotFoundError as error:
             raise CheckpointMissing from error
         except (RuntimeError, SafetensorError, ValueError) as error:
             raise CheckpointMismatch from error
-        return cls(network)
+        return cls(config, network)
 
     @torch.inference_mode()
     def read(self, frames: Frames, audio: AudioClip) -> JudgeReading:
-        """Judge decoded frames uint8 `[T, H, W, 3]` and the sound from the first one on.
+        """Judge decoded frames uint8 `[T, H, W, 3]`, T at least 48, and the sound from the first one on.
 
         The judge has no embeddings of single pictures; a frame's fit is its score as a video of one frame.
         """
-        picked = np.linspace(0, len(frames), NUM_JUDGED_FRAMES, endpoint=False).astype(int)
-        pictures = for_clip(torch.from_numpy(frames[picked]).permute(0, 3, 1, 2).float() / 255)
-        heard = self._network.audio(log_mel(audio))
-        seen = self._network.video(pictures.transpose(0, 1)[None])
-        each = self._network.video(pictures[:, :, None])
-        fits = self._network.compare(heard.expand(len(each), -1), each)[None]
+        config = self._config
+        pictures = torch.from_numpy(frames[list(config.seen)])
+        seen = self._network.video(video_windows(config, pictures))
+        heard = self._network.audio(mel_windows(config, self._mel(audio)))
+        still = shrink(config, pictures.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        each = self._network.video(still[:, :, None])
+        fits = self._network.compare(heard.mean(dim=0).expand(len(each), -1), each)[None]
         return JudgeReading(
-            score=float(self._network.compare(heard, seen)),
+            score=float(self._network.compare(heard, seen).mean()),
             alignment=float(alignment_probability(fits[:, 1:], fits[:, :1])),
-            features=seen[0].float().numpy(),
+            features=seen.mean(dim=0).float().numpy(),
         )
+
+    def _mel(self, audio: AudioClip) -> Tensor:
+        """Log-mel `[1, 128, 204]` of the first two seconds in mono, brought to one loudness as in training."""
+        clip = audio.window(0.0, _CLIP_SECONDS)
+        mono = resample(AudioClip(clip.samples.mean(dim=0, keepdim=True), clip.sample_rate_hz), SAMPLE_RATE_HZ)
+        return log_mel_batch(normalize_loudness(mono.samples))[0]
 
 
 def relsync(generated: JudgeReading, truth: JudgeReading) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from model.training.published import PublishedRun
     from model.training.recipes import Recipe
@@ -39,7 +39,10 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps: --set steps=N.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw clips, or threads that decode them.")] = 1,
-    cache: Annotated[Path | None, typer.Option(help="Folder of decoded clips [OUT/cache].")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of decoded clips [OUT/cache], or of the judge's drawn clips [OUT/clips]."),
+    ] = None,
     broken: Annotated[
         Literal["stop", "skip"], typer.Option(help="What to do at a clip that cannot be trained on.")
     ] = "stop",
@@ -68,6 +71,7 @@ def train(
         if smoke:
             _smoke()
             return
+        from model.training.judge import JUDGE_RECIPES
         from model.training.published_recipes import PUBLISHED_RECIPES
         from model.training.recipes import RECIPES
 
@@ -80,25 +84,26 @@ def train(
                 raise typer.BadParameter(f"{recipe} needs --data FOLDER and --start WEIGHTS")
             run = PublishedRun(out, data, start, cache or out / "cache", on_broken=broken, num_workers=workers)
             _train_published(recipe, run, changes, export=export)
+        elif recipe in JUDGE_RECIPES:
+            _train_judge(out, changes, workers=workers, clips=cache, export=export)
         else:
             raise typer.BadParameter(f"no recipe {recipe!r}; there are {', '.join(_recipes())}, and all")
 
 
-def _recipes() -> dict[str, Recipe]:
+def _recipes() -> dict[str, Callable[[], Recipe]]:
     """Every recipe by its name."""
+    from model.training.judge import JUDGE_RECIPES
     from model.training.published_recipes import PUBLISHED_RECIPES
     from model.training.recipes import RECIPES
 
-    return {name: build() for name, build in {**RECIPES, **PUBLISHED_RECIPES}.items()}
+    return {**RECIPES, **PUBLISHED_RECIPES, **JUDGE_RECIPES}
 
 
 def _list() -> None:
     """Each recipe, what it is, and its settings."""
     from model.training.overrides import settings_of
-    from model.training.published_recipes import PUBLISHED_RECIPES
-    from model.training.recipes import RECIPES
 
-    for name, build in {**RECIPES, **PUBLISHED_RECIPES}.items():
+    for name, build in _recipes().items():
         summary = (build.__doc__ or "").strip().partition("\n")[0]
         typer.echo(f"{name}: {summary}")
         for path, (_, value) in settings_of(build()).items():
@@ -126,6 +131,16 @@ def _train_published(recipe: str, run: PublishedRun, changes: list[str], *, expo
     published.train(chosen, run)
     if export is not None:
         published.export(chosen, run, export)
+
+
+def _train_judge(out: Path, changes: list[str], *, workers: int, clips: Path | None, export: Path | None) -> None:
+    from model.training import judge
+    from model.training.overrides import changed
+
+    chosen = changed(judge.sync_judge(), changes)
+    judge.train(chosen, out, clips=clips, num_workers=workers)
+    if export is not None:
+        judge.export(chosen, out, export)
 
 
 def _smoke() -> None:

@@ -18,6 +18,7 @@ from model.evaluation.cli import app
 from model.evaluation.drawing import draw_contact_sheet, frames_to_show, plot_settings
 from model.evaluation.judge import SyncJudge
 from model.evaluation.networks.sync_classifier import SyncClassifier, SyncClassifierConfig
+from model.evaluation.networks.sync_windows import JudgeConfig
 from model.evaluation.photographs import PHOTOGRAPHS, Photograph, folded_share, photograph_table, read_photographs
 from model.evaluation.photographs import sharpness as measure_sharpness
 from model.evaluation.scenes import SceneKey
@@ -26,7 +27,7 @@ from model.evaluation.settings import Setting, read_settings, settings_table, wi
 from model.pipeline import KeyVIDPipeline
 from model.serialization import to_json
 
-SMALL_JUDGE = SyncClassifierConfig(widths=(4, 4, 8, 8), hidden=(8, 8))
+SMALL_JUDGE = JudgeConfig(SyncClassifierConfig(widths=(4, 4, 8, 8), hidden=(8, 8)), height=16, width=24)
 
 
 def quick_mini() -> KeyVIDPipeline:
@@ -46,7 +47,7 @@ def save_judge(folder: Path) -> None:
     """A small judge with random weights."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(to_json(SMALL_JUDGE)))
-    save_file(SyncClassifier(SMALL_JUDGE).state_dict(), folder / "model.safetensors")
+    save_file(SyncClassifier(SMALL_JUDGE.classifier).state_dict(), folder / "model.safetensors")
 
 
 def test_judge_reads_a_video_of_any_length(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_judge_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing):
         SyncJudge.from_pretrained(tmp_path)
     save_judge(tmp_path / "judge")
-    other = replace(SMALL_JUDGE, widths=(4, 4, 8, 16))
+    other = replace(SMALL_JUDGE, classifier=replace(SMALL_JUDGE.classifier, widths=(4, 4, 8, 16)))
     (tmp_path / "judge" / "config.json").write_text(json.dumps(to_json(other)))
     with pytest.raises(CheckpointMismatch):
         SyncJudge.from_pretrained(tmp_path / "judge")

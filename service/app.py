@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from service import blobs, health
+from service.access import routes as access
+from service.access.gate import Gate
+from service.access.headers import SecurityHeaders
+from service.admin import routes as admin
 from service.dependencies import Resources, State
 from service.errors import install_error_handlers
 from service.events import EventFeed
@@ -24,13 +29,28 @@ from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
 from service.settings import ServiceSettings
 from service.videos import routes as videos
+from workers.audit import AuditLog
 from workers.broker import open_broker
 from workers.job_store import open_job_store
+from workers.key_store import KeyStore
+from workers.quarantine import Quarantine
+from workers.quota import default_limits
+from workers.roster import Roster
 from workers.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+EXPOSED_HEADERS = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "Content-Range")
+ROUTERS = (
+    videos.router,
+    files.router,
+    models.router,
+    access.router,
+    admin.router,
+    blobs.router,
+    health.router,
+)
 STUDIO = Path(__file__).parent / "studio"
 
 _DESCRIPTION = "Animate a picture to a sound. Send both, follow the video while it is made, download an MP4 in sync."
@@ -46,6 +66,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         store = await run_in_threadpool(open_job_store, settings)
+        keys = KeyStore(store.database, default_limits=default_limits(settings))
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)
         feed = EventFeed(store, poll_seconds=settings.event_poll_seconds, max_streams=settings.max_event_streams)
@@ -59,6 +80,11 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     send_ticket=broker.send_ticket,
                     is_broker_up=broker.is_up,
                     feed=feed,
+                    gate=Gate(keys, settings),
+                    keys=keys,
+                    roster=Roster(store.database),
+                    quarantine=Quarantine(store.database),
+                    audit=AuditLog(store.database),
                     probe_limiter=anyio.CapacityLimiter(settings.max_probes),
                 )
             )
@@ -72,19 +98,35 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app = FastAPI(
         title="keyvid", version=version("keyvid"), description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
-    for router in (videos.router, files.router, models.router, blobs.router, health.router):
+    for router in ROUTERS:
         app.include_router(router)
     _mount_front_page(app)
     install_error_handlers(app)
-    install_openapi(app)
+    install_openapi(app, ROUTERS)
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_body_bytes,
         idle_seconds=settings.body_idle_seconds,
         total_seconds=settings.body_total_seconds,
     )
-    app.add_middleware(SameSite)
-    app.add_middleware(RequestLog)  # added last, so it stands outermost
+    app.add_middleware(SameSite, origins=settings.cors_origins)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Last-Event-ID",
+                "Range",
+            ],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders, is_shared=bool(settings.cors_origins))  # added last, so it stands outermost
     return app
 
 

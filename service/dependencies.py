@@ -7,14 +7,18 @@ from typing import Annotated, TypedDict
 import anyio
 from fastapi import Depends, Request
 
+from service.access.gate import Gate
+from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
 from service.settings import ServiceSettings
 from service.videos.service import VideoService
+from workers.audit import AuditLog
 from workers.job_store import JobStore
+from workers.key_store import KeyStore
+from workers.quarantine import Quarantine
+from workers.roster import Roster
 from workers.storage import BlobStore
-
-TENANT = "default"  # everyone who can reach this server
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,11 @@ class Resources:
     send_ticket: Callable[[], bool]
     is_broker_up: Callable[[], bool]
     feed: EventFeed
+    gate: Gate
+    keys: KeyStore
+    roster: Roster
+    quarantine: Quarantine
+    audit: AuditLog
     probe_limiter: anyio.CapacityLimiter
 
 
@@ -55,19 +64,19 @@ def get_storage(resources: ResourcesDep) -> BlobStore:
     return resources.storage
 
 
-def get_videos(resources: ResourcesDep) -> VideoService:
+def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoService:
     """Operations on the caller's videos."""
     return VideoService(
         store=resources.store,
         storage=resources.storage,
         settings=resources.settings,
-        tenant=TENANT,
+        caller=principal,
     )
 
 
-def get_files(resources: ResourcesDep) -> FileService:
+def get_files(resources: ResourcesDep, principal: PrincipalDep) -> FileService:
     """Operations on the caller's files."""
-    return FileService(store=resources.store, storage=resources.storage, settings=resources.settings, tenant=TENANT)
+    return FileService(store=resources.store, storage=resources.storage, settings=resources.settings, caller=principal)
 
 
 SettingsDep = Annotated[ServiceSettings, Depends(get_settings)]

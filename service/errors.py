@@ -6,6 +6,7 @@ code; where it is raised only adds the sentence that the caller reads. Messages 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
@@ -17,7 +18,20 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from workers.errors import BlobNotFound, FileNotKnown, IllegalTransition, JobNotFound, Transient, WorkerError
+from workers.errors import (
+    BlobNotFound,
+    FileNotKnown,
+    IdempotencyKeyReused,
+    IllegalTransition,
+    InputNotKnown,
+    InputQuarantined,
+    JobNotFound,
+    KeyNotKnown,
+    QuotaExceeded,
+    Transient,
+    WorkerError,
+    WorkerNotKnown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -69,6 +83,23 @@ class Forbidden(ServiceError):
 
     status = 403
     code = "cross_site_request"
+    title = "Forbidden"
+
+
+class Unauthorized(ServiceError):
+    """The API key is missing, wrong, expired or revoked."""
+
+    status = 401
+    code = "invalid_api_key"
+    title = "Unauthorized"
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="keyvid"'})
+
+
+class InsufficientScope(ServiceError):
+    """The API key may not do this."""
+
+    status = 403
+    code = "insufficient_scope"
     title = "Forbidden"
 
 
@@ -157,6 +188,36 @@ class RefusedUpload(ValidationFailed):
         self.code = code
 
 
+class Quarantined(ValidationFailed):
+    """These inputs ended the workers that tried them: they are not tried again."""
+
+    code = "poison_input"
+    title = "Refused inputs"
+
+
+class IdempotencyReused(ValidationFailed):
+    """This Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
+    title = "Reused key"
+
+
+class RateLimited(ServiceError):
+    """Too many requests."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(
+        self, detail: str, *, policy: str, limit: int, retry_after_s: float, window_s: float, code: str = "rate_limited"
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        left = rate_fields(policy, limit=limit, left=0, wait_s=retry_after_s, window_s=window_s)
+        self.headers = {"Retry-After": str(math.ceil(retry_after_s)), **left}
+
+
 class TooManyStreams(ServiceError):
     """Too many event streams are open: poll the video instead."""
 
@@ -186,14 +247,37 @@ _FROM_WORKERS: Mapping[type[WorkerError], type[ServiceError]] = {
     FileNotKnown: NotFound,
     BlobNotFound: ContentExpired,
     IllegalTransition: Conflict,
+    KeyNotKnown: NotFound,
+    WorkerNotKnown: NotFound,
+    InputNotKnown: NotFound,
+    InputQuarantined: Quarantined,
+    IdempotencyKeyReused: IdempotencyReused,
 }
 _PUBLIC_WORDS = {JobNotFound: "There is no such video.", FileNotKnown: "There is no such file."}
+
+
+def rate_fields(policy: str, *, limit: int, left: int, wait_s: float, window_s: float) -> dict[str, str]:
+    """What is left of a limit, in the header fields of the IETF draft "RateLimit header fields for HTTP"."""
+    window = f";w={round(window_s)}" if window_s else ""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={limit}{window}',
+        "RateLimit": f'"{policy}";r={left};t={math.ceil(wait_s)}',
+    }
 
 
 def from_worker_error(error: WorkerError) -> ServiceError:
     """The answer to an error of the queue side."""
     if isinstance(error, Transient):
         return Unavailable()
+    if isinstance(error, QuotaExceeded):
+        return RateLimited(
+            str(error),
+            policy=error.code,
+            limit=error.limit,
+            retry_after_s=error.retry_after_s,
+            window_s=error.window_s,
+            code=error.code,
+        )
     kind = _FROM_WORKERS.get(type(error), ServiceError)
     return kind(_PUBLIC_WORDS.get(type(error)))
 

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from service.errors import Forbidden, ServiceError, problem_response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
@@ -24,7 +26,7 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class RequestLog:
-    """ASGI middleware, the outermost: names the request, logs it when done, and answers 500 as its last resort."""
+    """ASGI middleware around the application: names the request, logs it, and answers 500 as its last resort."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,10 +45,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [(REQUEST_ID_HEADER, request_id.encode()), (b"x-content-type-options", b"nosniff")]
-                present = {name.lower() for name, _ in message["headers"]}
-                headers = [*message["headers"], *(header for header in extra if header[0] not in present)]
-                message = {**message, "headers": headers}
+                message = {**message, "headers": [*message["headers"], (REQUEST_ID_HEADER, request_id.encode())]}
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -64,16 +63,20 @@ class RequestLog:
 
 
 class SameSite:
-    """ASGI middleware: a page of another site may not make its visitor's browser change anything here."""
+    """ASGI middleware: a page of another site may not make its visitor's browser change anything here.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Pages of `origins` may.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Iterable[str] = ()) -> None:
         self._app = app
+        self._origins = {origin.encode() for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application unless the browser says that another site sent this."""
         if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS:
-            site = next((value for name, value in scope["headers"] if name == b"sec-fetch-site"), b"")
-            if site == b"cross-site":
+            sent = dict(scope["headers"])
+            if sent.get(b"sec-fetch-site") == b"cross-site" and sent.get(b"origin") not in self._origins:
                 await problem_response(Request(scope), Forbidden())(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -10,17 +10,21 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
+from service.access.guard import SCHEME_NAME, Guard
 from service.errors import PROBLEM_JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
     from pydantic import BaseModel
 
 _MEANINGS = {
     400: "The body is malformed.",
+    401: "The API key is missing, wrong, expired or revoked.",
+    403: "The API key may not do this, or a page of another site asked.",
     404: "There is no such thing here.",
     408: "The body did not arrive in time.",
     409: "The video is not in a state that allows this.",
@@ -29,7 +33,7 @@ _MEANINGS = {
     415: "The file is in no accepted format.",
     416: "The range lies outside the content.",
     422: "A field or a file is not valid.",
-    429: "Too many at once.",
+    429: "Too many, or too often: `Retry-After` says when to try again.",
     503: "Not possible now: try again later.",
 }
 
@@ -100,8 +104,8 @@ def form_body(
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Serve the finished document in place of the framework's."""
+def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Serve the finished document of an application and its `routers` in place of the framework's."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -117,6 +121,7 @@ def install_openapi(app: FastAPI) -> None:
             schemas.pop("ValidationError", None)
             schemas["Problem"] = _PROBLEM
             _drop_default_422(raw)
+            _describe_access(raw, routers)
             app.openapi_schema = _simplified(raw, schemas)
         return app.openapi_schema
 
@@ -139,6 +144,22 @@ def _drop_default_422(document: dict[str, Any]) -> None:
             reply = operation["responses"].get("422", {})
             if "application/json" in reply.get("content", {}):
                 operation["responses"]["422"] = problems(422)[422]
+
+
+def _describe_access(document: dict[str, Any], routers: Sequence[APIRouter]) -> None:
+    """Say which scope each guarded operation needs, and how it refuses."""
+    refusals = problems(401, 403, 429)
+    for route in (route for router in routers for route in router.routes):
+        if not isinstance(route, APIRoute):
+            continue
+        guard = next((item.dependency for item in route.dependencies if isinstance(item.dependency, Guard)), None)
+        if guard is None or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            operation = document["paths"][route.path_format][method.lower()]
+            operation["security"] = [{SCHEME_NAME: [guard.scope_of(method).value]}]
+            for status, reply in refusals.items():
+                operation["responses"].setdefault(str(status), reply)
 
 
 def _simplified(node: Any, schemas: Mapping[str, Any]) -> Any:  # noqa: ANN401  (any JSON)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from workers.settings import Settings
 
@@ -14,6 +18,15 @@ class ServiceSettings(Settings):
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on.")
     public_url: str | None = Field(
         None, description="Address as callers see it, for links; absent means the request's."
+    )
+
+    auth: Literal["auto", "required", "gateway"] = Field(
+        "auto",
+        description="Who needs an API key. auto: everyone, except on a loopback address until the first key is made;"
+        " required: everyone; gateway: nobody, because a gateway in front checks who calls.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may use this API, such as https://example.com, separated by commas."
     )
 
     max_body_bytes: int = Field(80_000_000, gt=0, description="Largest request body.")
@@ -31,3 +44,17 @@ class ServiceSettings(Settings):
     event_poll_seconds: float = Field(0.25, gt=0, description="How often new events are looked for.")
     min_free_bytes: int = Field(200_000_000, ge=0, description="Free disk below which nothing is accepted.")
     link_seconds: int = Field(3600, ge=1, le=604_800, description="How long a signed link to a video works.")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https"):
+                raise ValueError("must be origins such as https://example.com, without a path; * is not one")
+        return origins

@@ -50,6 +50,11 @@ class JobStore(JobLeases):
         super().__init__(database, retention_s=retention_s, default_limits=default_limits)
         self._max_attempts = max_attempts
 
+    @property
+    def database(self) -> Database:
+        """The job database, for the other things that are kept in it."""
+        return self._database
+
     def create(
         self,
         request: VideoRequest,
@@ -160,6 +165,21 @@ class JobStore(JobLeases):
             return None
         with self._database.read() as transaction:
             return place_of(transaction.session, job)
+
+    def dead(self, *, after: str | None, limit: int) -> Sequence[Job]:
+        """Up to `limit` failed jobs of all tenants, latest first, beginning behind `after`; for operators.
+
+        Raises: JobNotFound when there is no job `after`.
+        """
+        query = select(JobRow).where(JobRow.status == JobStatus.FAILED, JobRow.deleted_at.is_(None))
+        with self._database.read() as transaction:
+            if after is not None:
+                mark = transaction.session.get(JobRow, after)
+                if mark is None:
+                    raise JobNotFound
+                query = query.where(JobRow.id < mark.id)
+            rows = transaction.session.scalars(query.order_by(JobRow.id.desc()).limit(limit))
+            return [job_of(row) for row in rows]
 
     def request_cancel(self, job_id: str, *, tenant: str) -> Job:
         """Ask for a job to stop: a queued one is cancelled at once, a running one by its worker, a final one stays.

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
 
+from workers.audit import note
+from workers.errors import WorkerNotKnown
 from workers.tables import LeaderRow, WorkerRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from workers.access import Actor
     from workers.database import Database
 
 
@@ -39,6 +42,7 @@ class WorkerRecord:
     engine: Mapping[str, Any] = field(default_factory=dict)
     started_at: float = 0.0
     beat_at: float = 0.0
+    drain_requested_at: float | None = None
 
 
 class Roster:
@@ -47,8 +51,8 @@ class Roster:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def beat(self, worker: WorkerRecord) -> None:
-        """Say that a worker lives, and how it is."""
+    def beat(self, worker: WorkerRecord) -> bool:
+        """Say that a worker lives, and how it is; answers whether it is asked to take no more jobs."""
         with self._database.write() as transaction:
             row = transaction.session.get(WorkerRow, worker.id)
             if row is None:
@@ -58,6 +62,19 @@ class Roster:
             row.job_id = worker.job_id
             row.engine = dict(worker.engine)
             row.beat_at = transaction.now
+            return row.drain_requested_at is not None
+
+    def ask_to_drain(self, worker_id: str, *, is_wanted: bool, actor: Actor) -> None:
+        """Ask a worker to finish its job and take no more, or to take jobs again; it hears with its next beat.
+
+        Raises: WorkerNotKnown.
+        """
+        with self._database.write() as transaction:
+            row = transaction.session.get(WorkerRow, worker_id, with_for_update=True)
+            if row is None:
+                raise WorkerNotKnown
+            row.drain_requested_at = transaction.now if is_wanted else None
+            note(transaction, actor, "worker.drain" if is_wanted else "worker.resume", worker_id)
 
     def leave(self, worker_id: str) -> None:
         """Say that a worker has ended."""
@@ -78,6 +95,7 @@ class Roster:
                     engine=row.engine,
                     started_at=row.started_at,
                     beat_at=row.beat_at,
+                    drain_requested_at=row.drain_requested_at,
                 )
                 for row in transaction.session.scalars(fresh)
             ]

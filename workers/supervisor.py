@@ -51,6 +51,7 @@ class Supervisor:
         self._bell = threading.Event()
         self._idle = threading.Event()
         self._draining = threading.Event()
+        self._is_paused = False  # an operator wants it to take no more jobs
         self._runner: RunnerHandle | None = None
         self._engine: Mapping[str, Any] = {}
         self._state = WorkerState.STARTING
@@ -97,6 +98,11 @@ class Supervisor:
 
     def _turn(self) -> None:
         """One round: a runner, then a job for it, or a pause."""
+        if self._is_paused:
+            self._idle.set()
+            self._enter(WorkerState.DRAINING)
+            self._draining.wait(self._settings.idle_poll_seconds)
+            return
         runner = self._ready_runner()
         if runner is None:
             return
@@ -195,7 +201,7 @@ class Supervisor:
         state = WorkerState.DRAINING if self._draining.is_set() else self._state
         record = WorkerRecord(self.id, self._host, os.getpid(), state, self._job_id, self._engine)
         try:
-            self._roster.beat(record)
+            self._is_paused = self._roster.beat(record)
         except StoreUnavailable:
             logger.warning("beat_missed")
 

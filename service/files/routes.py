@@ -1,9 +1,10 @@
 """/v1/files: create, read, delete."""
 
 import anyio
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from service.access.guard import GUARD_FILES
 from service.dependencies import FilesDep, ResourcesDep
 from service.files.schemas import CreateFileFields, File, FileDeleted
 from service.files.service import FILE_FIELD, form_limits
@@ -11,7 +12,7 @@ from service.multipart import receive_form
 from service.openapi import form_body, problems
 from service.readiness import check_free_disk
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = APIRouter(prefix="/v1/files", tags=["files"], dependencies=[Depends(GUARD_FILES)])
 
 _CREATE_BODY = form_body(
     CreateFileFields,

@@ -14,6 +14,7 @@ from service.multipart import FormLimits
 from workers.jobs import StoredFile
 
 if TYPE_CHECKING:
+    from service.access.principal import Principal
     from service.multipart import Form
     from service.settings import ServiceSettings
     from workers.job_store import JobStore
@@ -38,7 +39,12 @@ class FileService:
     store: JobStore
     storage: BlobStore
     settings: ServiceSettings
-    tenant: str
+    caller: Principal
+
+    @property
+    def tenant(self) -> str:
+        """Whose files they are."""
+        return self.caller.tenant
 
     def create(self, form: Form) -> File:
         """Check a picture or a sound and keep it.
@@ -70,7 +76,7 @@ class FileService:
 
     def delete(self, file_id: str) -> None:
         """Forget a file; videos that use it keep it. Raises: FileNotKnown."""
-        self.store.delete_file(file_id, tenant=self.tenant)
+        self.store.delete_file(file_id, tenant=self.tenant, actor=self.caller.actor)
 
 
 def _describe(file: StoredFile) -> File:

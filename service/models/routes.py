@@ -1,13 +1,14 @@
 """GET /v1/models and /v1/models/{id}."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from service.access.guard import GUARD_VIDEOS
 from service.dependencies import SettingsDep
 from service.errors import NotFound
 from service.models.catalogue import list_models
 from service.models.schemas import Model, ModelList
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(GUARD_VIDEOS)])
 
 
 @router.get("", operation_id="listModels")

@@ -3,10 +3,11 @@
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
+from service.access.guard import GUARD_VIDEOS
 from service.content import content_response, matches
 from service.dependencies import ResourcesDep, VideosDep
 from service.multipart import receive_form
@@ -17,7 +18,7 @@ from service.videos.schemas import ContentUrl, CreateVideoFields, Video, VideoDe
 from service.videos.service import AUDIO_FIELD, IMAGE_FIELD, Variant, form_limits
 from workers.jobs import JobStatus
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"])
+router = APIRouter(prefix="/v1/videos", tags=["videos"], dependencies=[Depends(GUARD_VIDEOS)])
 
 QUEUED_POLL_MS = 1000
 RUNNING_POLL_MS = 500

@@ -20,6 +20,7 @@ from workers.errors import FileNotKnown, JobNotFound
 from workers.jobs import JobStatus
 
 if TYPE_CHECKING:
+    from service.access.principal import Principal
     from service.media.signature import Kind
     from service.media.validation import Upload
     from service.multipart import Form
@@ -53,7 +54,12 @@ class VideoService:
     store: JobStore
     storage: BlobStore
     settings: ServiceSettings
-    tenant: str
+    caller: Principal
+
+    @property
+    def tenant(self) -> str:
+        """Whose videos they are."""
+        return self.caller.tenant
 
     def create(self, form: Form) -> Video:
         """Check a request completely, keep its inputs, and accept it: a returned video is never lost.
@@ -116,7 +122,7 @@ class VideoService:
 
     def delete(self, video_id: str) -> None:
         """Cancel a video and remove it from view. Raises: JobNotFound."""
-        self.store.delete(video_id, tenant=self.tenant)
+        self.store.delete(video_id, tenant=self.tenant, actor=self.caller.actor)
 
     def content(self, video_id: str, variant: Variant) -> Content:
         """Find a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""

@@ -1,0 +1,107 @@
+"""The gate: finds out who sends a request, by the API key that comes with it.
+
+A verified key is believed for two seconds, so that polling costs no database; a revoked one is out within that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+
+from service.access.binding import is_loopback
+from service.access.principal import Principal
+from service.access.rate import RateLimiter
+from service.errors import Unauthorized
+from workers.access import Scope
+from workers.key_store import MARK
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+    from workers.key_store import Grant, KeyStore
+
+BELIEVED_S = 2.0
+MAX_BELIEVED = 10_000
+EVERYTHING_BUT_ADMIN = frozenset(Scope) - {Scope.ADMIN}
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    grant: Grant | None
+    until: float
+
+
+class Gate:
+    """Lets requests in, or not. Lives on the event loop."""
+
+    def __init__(self, keys: KeyStore, settings: ServiceSettings) -> None:
+        self.rates = RateLimiter()
+        self._keys = keys
+        self._mode = settings.auth
+        self._is_local = is_loopback(settings.host)
+        self._own_hosts = {"localhost", "127.0.0.1", "::1", urlsplit(settings.public_url or "").hostname}
+        self._has_keys = False
+        self._asked_at = float("-inf")
+        self._findings: OrderedDict[bytes, _Finding] = OrderedDict()
+        self._lookups: dict[bytes, asyncio.Task[Grant | None]] = {}
+
+    async def admit(self, *, authorization: str | None, host: str | None) -> Principal:
+        """Who sends a request with these header fields.
+
+        Raises: Unauthorized; StoreUnavailable.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        is_bearer = scheme.lower() == "bearer"
+        if self._mode == "gateway":
+            if not (is_bearer and token.strip().startswith(MARK)):  # the gateway's own credentials are not ours to read
+                return Principal(scopes=EVERYTHING_BUT_ADMIN)
+        elif await self._is_open():
+            return Principal() if self._is_own(host) else Principal(scopes=EVERYTHING_BUT_ADMIN)
+        if not is_bearer:
+            raise Unauthorized("Send an API key: `Authorization: Bearer kv_live_...`.")
+        grant = await self._grant(token.strip())
+        if grant is None or not grant.key.is_active(time.time()):
+            raise Unauthorized
+        return Principal(
+            tenant=grant.key.tenant,
+            scopes=grant.key.scopes,
+            key_id=grant.key.id,
+            requests_per_minute=grant.requests_per_minute,
+        )
+
+    async def _is_open(self) -> bool:
+        """Whether no key is needed: on a loopback address, until the first key is made."""
+        if self._mode == "required" or not self._is_local or self._has_keys:
+            return False
+        now = time.monotonic()
+        if now - self._asked_at >= BELIEVED_S:
+            self._asked_at = now
+            self._has_keys = await run_in_threadpool(self._keys.has_keys)
+        return not self._has_keys
+
+    def _is_own(self, host: str | None) -> bool:
+        """Whether the request names this server as its owner does; a page that rebinds its own name does not."""
+        return urlsplit(f"//{host or ''}").hostname in self._own_hosts
+
+    async def _grant(self, token: str) -> Grant | None:
+        name = hashlib.sha256(token.encode()).digest()  # secrets are not kept in memory longer than a request
+        now = time.monotonic()
+        known = self._findings.get(name)
+        if known is not None and known.until > now:
+            return known.grant
+        lookup = self._lookups.get(name)
+        if lookup is None:  # requests that come meanwhile wait for the same answer
+            lookup = self._lookups[name] = asyncio.create_task(run_in_threadpool(self._keys.verify, token))
+            lookup.add_done_callback(lambda _: self._lookups.pop(name, None))
+        grant = await asyncio.shield(lookup)
+        self._findings[name] = _Finding(grant, now + BELIEVED_S)
+        self._findings.move_to_end(name)
+        if len(self._findings) > MAX_BELIEVED:
+            self._findings.popitem(last=False)
+        return grant

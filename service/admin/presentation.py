@@ -1,0 +1,58 @@
+"""Records of the queue side as operators see them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from service.admin.schemas import ApiKey, AuditEntry, DeadJob, NewApiKey, Tenant
+
+if TYPE_CHECKING:
+    from workers import access
+    from workers.jobs import Job
+
+
+def describe_key(key: access.ApiKey) -> ApiKey:
+    """A key without its secret."""
+    return ApiKey.model_validate({**asdict(key), "scopes": sorted(key.scopes)})
+
+
+def describe_new_key(key: access.ApiKey, secret: str) -> NewApiKey:
+    """A key with its secret, once."""
+    return NewApiKey.model_validate({**asdict(key), "scopes": sorted(key.scopes), "secret": secret})
+
+
+def describe_tenant(tenant: access.Tenant) -> Tenant:
+    """A tenant and its limits."""
+    return Tenant(id=tenant.id, weight=tenant.weight, created_at=tenant.created_at, **asdict(tenant.limits))
+
+
+def describe_entry(entry: access.AuditEntry) -> AuditEntry:
+    """An entry of the audit log."""
+    return AuditEntry(
+        row=entry.row,
+        at=entry.at,
+        tenant=entry.actor.tenant,
+        actor=entry.actor.name,
+        action=entry.action,
+        target=entry.target,
+        detail=dict(entry.detail),
+        request_id=entry.actor.request_id,
+    )
+
+
+def describe_dead(job: Job) -> DeadJob:
+    """A job that failed."""
+    return DeadJob(
+        id=job.id,
+        tenant=job.tenant,
+        model=job.request.model,
+        created_at=job.created_at,
+        failed_at=job.completed_at,
+        code=job.failure.code if job.failure else "internal",
+        message=job.failure.message if job.failure else "",
+        attempt=job.attempt,
+        image_sha256=job.request.image.sha256,
+        audio_sha256=job.request.audio.sha256,
+        seed=job.request.seed,
+    )

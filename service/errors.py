@@ -20,11 +20,13 @@ from starlette.requests import ClientDisconnect
 
 from workers.errors import (
     BlobNotFound,
+    FileExpired,
     FileNotKnown,
     IdempotencyKeyReused,
     IllegalTransition,
     InputNotKnown,
     InputQuarantined,
+    JobExpired,
     JobNotFound,
     KeyNotKnown,
     QuotaExceeded,
@@ -144,6 +146,20 @@ class ContentExpired(ServiceError):
     title = "Content expired"
 
 
+class VideoExpired(ContentExpired):
+    """The video has expired, and nothing of it is kept."""
+
+    code = "video_expired"
+    title = "Video expired"
+
+
+class FileHasExpired(ContentExpired):
+    """The file has expired, and nothing of it is kept."""
+
+    code = "file_expired"
+    title = "File expired"
+
+
 class PayloadTooLarge(ServiceError):
     """The body is larger than allowed."""
 
@@ -244,7 +260,9 @@ class Busy(Unavailable):
 
 _FROM_WORKERS: Mapping[type[WorkerError], type[ServiceError]] = {
     JobNotFound: NotFound,
+    JobExpired: VideoExpired,
     FileNotKnown: NotFound,
+    FileExpired: FileHasExpired,
     BlobNotFound: ContentExpired,
     IllegalTransition: Conflict,
     KeyNotKnown: NotFound,

@@ -15,7 +15,7 @@ from sqlalchemy import and_, delete, func, or_, select
 from workers.access import NO_LIMITS, OPERATOR
 from workers.audit import note
 from workers.database import Database, upgrade
-from workers.errors import FileNotKnown, JobNotFound
+from workers.errors import FileExpired, FileNotKnown, JobExpired, JobNotFound
 from workers.fair_share import place_of
 from workers.idempotency import job_made, remember
 from workers.ids import new_id
@@ -28,8 +28,6 @@ from workers.tables import EventRow, FileRow, JobRow, LeaderRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from sqlalchemy.orm import Session
 
     from workers.access import Actor, Limits, Usage
     from workers.contract import VideoRequest
@@ -125,10 +123,10 @@ class JobStore(JobLeases):
     def get(self, job_id: str, *, tenant: str) -> Job:
         """Read one job of a tenant.
 
-        Raises: JobNotFound.
+        Raises: JobNotFound, JobExpired.
         """
         with self._database.read() as transaction:
-            return job_of(_visible(transaction.session, job_id, tenant))
+            return job_of(_visible(transaction, job_id, tenant))
 
     def list(
         self, *, tenant: str, after: str | None, limit: int, order: str, status: JobStatus | None
@@ -142,8 +140,9 @@ class JobStore(JobLeases):
             query = query.where(JobRow.status == status)
         is_ascending = order == "asc"
         with self._database.read() as transaction:
+            query = query.where(or_(JobRow.expires_at.is_(None), JobRow.expires_at > transaction.now))
             if after is not None:
-                mark = _visible(transaction.session, after, tenant)
+                mark = _present(transaction, after, tenant)
                 if is_ascending:
                     beyond = or_(
                         JobRow.created_at > mark.created_at,
@@ -184,20 +183,20 @@ class JobStore(JobLeases):
     def request_cancel(self, job_id: str, *, tenant: str) -> Job:
         """Ask for a job to stop: a queued one is cancelled at once, a running one by its worker, a final one stays.
 
-        Raises: JobNotFound.
+        Raises: JobNotFound, JobExpired.
         """
         with self._database.write() as transaction:
-            row = _visible(transaction.session, job_id, tenant, lock=True)
+            row = _visible(transaction, job_id, tenant, lock=True)
             self._cancel(transaction, row)
             return job_of(row)
 
     def delete(self, job_id: str, *, tenant: str, actor: Actor = OPERATOR) -> bool:
         """Cancel a job if it still runs, and hide it at once; its blobs are purged soon after. Returns True.
 
-        Raises: JobNotFound.
+        Raises: JobNotFound, JobExpired.
         """
         with self._database.write() as transaction:
-            row = _visible(transaction.session, job_id, tenant, lock=True)
+            row = _visible(transaction, job_id, tenant, lock=True)
             self._cancel(transaction, row)
             row.deleted_at = transaction.now
             note(transaction, actor, "video.delete", job_id)
@@ -222,10 +221,14 @@ class JobStore(JobLeases):
             rows = transaction.session.scalars(query).all()
             return [event_of(row) for row in rows], rows[-1].row if rows else after_rowid
 
-    def add_file(self, file: StoredFile) -> StoredFile:
-        """Keep a file for later requests; `media["key"]` is its blob. Time and a missing id are filled in."""
+    def add_file(self, file: StoredFile, *, keep_s: float | None = None) -> StoredFile:
+        """Keep a file for later requests, for `keep_s` seconds or until it is deleted; `media["key"]` is its blob.
+
+        Times and a missing id are filled in.
+        """
         with self._database.write() as transaction:
-            kept = replace(file, id=file.id or new_id("file"), created_at=transaction.now)
+            expires_at = None if keep_s is None else transaction.now + keep_s
+            kept = replace(file, id=file.id or new_id("file"), created_at=transaction.now, expires_at=expires_at)
             transaction.session.add(
                 FileRow(
                     id=kept.id,
@@ -235,6 +238,7 @@ class JobStore(JobLeases):
                     key=kept.media.get("key"),
                     media=dict(kept.media),
                     created_at=kept.created_at,
+                    expires_at=kept.expires_at,
                 )
             )
             return kept
@@ -242,12 +246,14 @@ class JobStore(JobLeases):
     def get_file(self, file_id: str, *, tenant: str) -> StoredFile:
         """Read one file of a tenant.
 
-        Raises: FileNotKnown.
+        Raises: FileNotKnown, FileExpired.
         """
         with self._database.read() as transaction:
             row = transaction.session.get(FileRow, file_id)
             if row is None or row.tenant != tenant:
                 raise FileNotKnown
+            if row.expires_at is not None and row.expires_at <= transaction.now:
+                raise FileExpired
             return file_of(row)
 
     def delete_file(self, file_id: str, *, tenant: str, actor: Actor = OPERATOR) -> None:
@@ -295,9 +301,16 @@ def open_job_store(settings: Settings) -> JobStore:
     )
 
 
-def _visible(session: Session, job_id: str, tenant: str, *, lock: bool = False) -> JobRow:
+def _visible(transaction: Transaction, job_id: str, tenant: str, *, lock: bool = False) -> JobRow:
+    row = _present(transaction, job_id, tenant, lock=lock)
+    if row.expires_at is not None and row.expires_at <= transaction.now:
+        raise JobExpired
+    return row
+
+
+def _present(transaction: Transaction, job_id: str, tenant: str, *, lock: bool = False) -> JobRow:
     query = select(JobRow).where(JobRow.id == job_id, JobRow.tenant == tenant, JobRow.deleted_at.is_(None))
-    row = session.scalar(query.with_for_update() if lock else query)
+    row = transaction.session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise JobNotFound
     return row

@@ -92,7 +92,7 @@ class Reconciler:
         return True
 
     def purge(self) -> None:
-        """Remove the blobs of jobs that were deleted or have expired, and inputs that only they named."""
+        """Remove the blobs of jobs that were deleted or have expired, and of files that have, with what rows say."""
         for job in self._upkeep.purgeable_jobs(limit=PURGE_BATCH):
             for folder in ("outputs", "checkpoints"):
                 for blob in list(self._storage.list_prefix(f"{folder}/{job.id}/")):
@@ -101,9 +101,13 @@ class Reconciler:
             for key in job.input_keys:
                 self._drop_input(key)
             logger.info("job_purged", job_id=job.id, deleted=job.is_deleted)
+        for file in self._upkeep.expired_files(limit=PURGE_BATCH):
+            self._upkeep.note_file_purged(file.id)
+            self._drop_input(file.media["key"])
+            logger.info("file_purged", file_id=file.id)
 
     def sweep(self) -> None:
-        """Remove old blobs that no row names, unfinished files, and workers that were not heard of for long."""
+        """Remove old blobs that no row names, unfinished files, old traces of expired rows, and silent workers."""
         before = time.time() - self._settings.orphan_seconds
         for blob in list(self._storage.list_prefix("inputs/")):
             if blob.modified_at < before and not self._upkeep.is_input_needed(blob.key):
@@ -116,6 +120,7 @@ class Reconciler:
         if isinstance(self._storage, KeepsDrafts):
             self._storage.sweep_drafts(before=before)
         sweep_folder(self._settings.temp_dir, before=time.time() - TEMP_LIFE_S)
+        self._upkeep.forget_expired(after_s=self._settings.tombstone_seconds)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)
 
     def _drop_input(self, key: str) -> None:

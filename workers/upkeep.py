@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, or_, select
 
 from workers.jobs import Failure, JobStatus
-from workers.records import end_attempt
-from workers.tables import CheckpointRow, FileRow, JobRow
+from workers.records import end_attempt, file_of
+from workers.tables import CheckpointRow, EventRow, FileRow, JobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import ColumnElement
 
     from workers.database import Database
+    from workers.jobs import StoredFile
 
 LOST = Failure("worker_crashed", "The workers that took this job stopped before it was done.")
+PURGE_GRACE_S = 60.0  # a request that saw a row in its last moments may still use what it names
 FINAL = tuple(status for status in JobStatus if status.is_terminal)
 
 
 @dataclass(frozen=True, slots=True)
 class PurgeableJob:
-    """A finished job whose blobs may go; a deleted one goes altogether."""
+    """A finished job whose blobs may go; a deleted one goes altogether, of an expired one the fact remains."""
 
     id: str
     input_keys: tuple[str, ...]
@@ -61,7 +63,7 @@ class Upkeep:
     def purgeable_jobs(self, *, limit: int) -> Sequence[PurgeableJob]:
         """Finished jobs that were deleted or have expired."""
         with self._database.read() as transaction:
-            due = or_(JobRow.deleted_at.is_not(None), JobRow.expires_at <= transaction.now)
+            due = or_(JobRow.deleted_at.is_not(None), JobRow.expires_at <= transaction.now - PURGE_GRACE_S)
             query = select(JobRow).where(JobRow.status.in_(FINAL), JobRow.purged_at.is_(None), due)
             return [
                 PurgeableJob(row.id, (row.image_key, row.audio_key), row.deleted_at is not None)
@@ -69,15 +71,41 @@ class Upkeep:
             ]
 
     def note_purged(self, job: PurgeableJob) -> None:
-        """Note that a job's own blobs are gone; the row of a deleted job goes too, with its history."""
+        """Note that a job's own blobs are gone.
+
+        With them go the row of a deleted job, and of an expired one everything that its caller gave or got.
+        """
         with self._database.write() as transaction:
             if job.is_deleted:
                 transaction.session.execute(delete(JobRow).where(JobRow.id == job.id))
                 return
-            transaction.session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == job.id))
+            for table in (CheckpointRow, EventRow):
+                transaction.session.execute(delete(table).where(table.job_id == job.id))
             row = transaction.session.get(JobRow, job.id)
             if row is not None:
                 row.purged_at = transaction.now
+                _blank(row)
+
+    def expired_files(self, *, limit: int) -> Sequence[StoredFile]:
+        """Files that have passed their last day."""
+        with self._database.read() as transaction:
+            over = FileRow.expires_at <= transaction.now - PURGE_GRACE_S
+            due = select(FileRow).where(FileRow.purged_at.is_(None), over).order_by(FileRow.id).limit(limit)
+            return [file_of(row) for row in transaction.session.scalars(due)]
+
+    def note_file_purged(self, file_id: str) -> None:
+        """Forget what a file was: only that it has expired remains."""
+        with self._database.write() as transaction:
+            row = transaction.session.get(FileRow, file_id)
+            if row is not None:
+                row.purged_at = transaction.now
+                row.key, row.filename, row.media = None, "", {}
+
+    def forget_expired(self, *, after_s: float) -> None:
+        """Drop the rows of jobs and files that were purged at least `after_s` seconds ago: nobody asks any more."""
+        with self._database.write() as transaction:
+            for table in (JobRow, FileRow):
+                transaction.session.execute(delete(table).where(table.purged_at <= transaction.now - after_s))
 
     def is_input_needed(self, key: str) -> bool:
         """Whether a job or a file still names an input blob."""
@@ -85,7 +113,7 @@ class Upkeep:
             or_(JobRow.image_key == key, JobRow.audio_key == key),
             JobRow.purged_at.is_(None),
         )
-        by_file = select(FileRow.id).where(FileRow.key == key)
+        by_file = select(FileRow.id).where(FileRow.key == key, FileRow.purged_at.is_(None))
         with self._database.read() as transaction:
             return any(transaction.session.scalar(query.limit(1)) is not None for query in (by_job, by_file))
 
@@ -107,6 +135,21 @@ class Upkeep:
                 return None
             end_attempt(transaction, row, LOST, delay_s=0.0, reason="lease_expired", retention_s=self._retention_s)
             return row.id
+
+
+def _blank(row: JobRow) -> None:
+    """Take everything out of a job's row that its caller gave or got."""
+    blank: Mapping[str, Any] = {"key": "", "sha256": ""}
+    request = row.request
+    row.request = {
+        **request,
+        "prompt": "",
+        "image": {**request["image"], **blank},
+        "audio": {**request["audio"], **blank},
+    }
+    row.image_key = row.audio_key = ""
+    row.caller_metadata = {}
+    row.keyframes = row.output = row.recipe_sha256 = None
 
 
 def _expired(now: float) -> tuple[ColumnElement[bool], ...]:

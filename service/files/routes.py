@@ -38,7 +38,7 @@ async def create_file(request: Request, response: Response, resources: Resources
     return file
 
 
-@router.get("/{file_id}", operation_id="getFile", responses=problems(404, 503))
+@router.get("/{file_id}", operation_id="getFile", responses=problems(404, 410, 503))
 def get_file(file_id: str, files: FilesDep) -> File:
     """Describe one file."""
     return files.get(file_id)

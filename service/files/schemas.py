@@ -39,6 +39,7 @@ class File(BaseModel):
     object: Literal["file"] = "file"
     bytes: int
     created_at: int
+    expires_at: int | None = Field(None, description="From then on it is answered with 410.")
     filename: str
     purpose: str
     status: Literal["processed"] = "processed"

@@ -68,7 +68,7 @@ class FileService:
             media=store_input(self.storage, checked).model_dump(mode="json"),
             created_at=0.0,  # and times it
         )
-        return _describe(self.store.add_file(kept))
+        return _describe(self.store.add_file(kept, keep_s=self.settings.file_retention_seconds))
 
     def get(self, file_id: str) -> File:
         """Read one file. Raises: FileNotKnown."""
@@ -84,6 +84,7 @@ def _describe(file: StoredFile) -> File:
         id=file.id,
         bytes=file.media["bytes"],
         created_at=int(file.created_at),
+        expires_at=None if file.expires_at is None else int(file.expires_at),
         filename=file.filename,
         purpose=file.purpose,
         kind="image" if "width" in file.media else "audio",

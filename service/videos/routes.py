@@ -68,7 +68,7 @@ def list_videos(
 @router.get(
     "/{video_id}",
     operation_id="getVideo",
-    responses={304: {"description": "Nothing has changed since the ETag that was sent."}, **problems(404, 503)},
+    responses={304: {"description": "Nothing has changed since the ETag that was sent."}, **problems(404, 410, 503)},
 )
 def get_video(
     video_id: str,
@@ -89,7 +89,7 @@ def get_video(
     return video
 
 
-@router.delete("/{video_id}", operation_id="deleteVideo", responses=problems(404, 503))
+@router.delete("/{video_id}", operation_id="deleteVideo", responses=problems(404, 410, 503))
 def delete_video(video_id: str, videos: VideosDep) -> VideoDeleted:
     """Stop a video if it is still being made, and delete it."""
     videos.delete(video_id)
@@ -99,7 +99,7 @@ def delete_video(video_id: str, videos: VideosDep) -> VideoDeleted:
 @router.post(
     "/{video_id}/cancel",
     operation_id="cancelVideo",
-    responses={202: {"description": "The video will stop within one step.", "model": Video}, **problems(404, 503)},
+    responses={202: {"description": "The video will stop within one step.", "model": Video}, **problems(404, 410, 503)},
 )
 def cancel_video(video_id: str, response: Response, videos: VideosDep) -> Video:
     """Stop a video: at once while it is queued, within one step while it runs; a finished one stays as it is."""
@@ -147,7 +147,7 @@ def get_content_url(
     responses={
         200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
         204: {"description": "The reader has seen the final event: there is nothing more."},
-        **problems(404, 429, 503),
+        **problems(404, 410, 429, 503),
     },
 )
 async def stream_video_events(

@@ -16,7 +16,7 @@ from service.multipart import FormLimits
 from service.videos.presentation import describe
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
 from workers.contract import AudioInput, ImageInput, VideoRequest
-from workers.errors import FileNotKnown, JobNotFound
+from workers.errors import FileNotKnown, JobExpired, JobNotFound
 from workers.jobs import JobStatus
 
 if TYPE_CHECKING:
@@ -126,11 +126,12 @@ class VideoService:
 
     def content(self, video_id: str, variant: Variant) -> Content:
         """Find a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""
-        job = self.store.get(video_id, tenant=self.tenant)
+        try:
+            job = self.store.get(video_id, tenant=self.tenant)
+        except JobExpired as error:
+            raise ContentExpired from error
         if job.output is None:
             raise NotReady(_why_not_ready(job))
-        if job.expires_at is not None and job.expires_at <= time.time():
-            raise ContentExpired
         if variant == "video":
             return Content(job.output.key, f'"{job.output.sha256}"', "video/mp4", f"{job.id}.mp4")
         if job.output.thumbnail_key is None:

@@ -9,6 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
+from tests.clocks import FakeClock
 from workers.database import Database, upgrade
 from workers.job_store import JobStore
 from workers.settings import Settings
@@ -27,15 +28,39 @@ BUCKET = "keyvid"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty job database of this version."""
-    is_server = request.param == "postgresql"
-    url = request.getfixturevalue("postgres_url") if is_server else f"sqlite:///{tmp_path}/keyvid.db"
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty job database of this version."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/keyvid.db"
+        upgrade(url)
+        return url
+    url = str(request.getfixturevalue("postgres_url"))
     upgrade(url)
-    database = Database(url)
-    if is_server:  # one for the whole session: emptying it is faster than making it
-        with database.engine.begin() as connection:
-            connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"))
+    database = Database(url)  # one for the whole session: emptying it is faster than making it
+    with database.engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"))
+    database.close()
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An empty job database of this version."""
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still unless it is moved."""
+    return FakeClock()
+
+
+@pytest.fixture
+def timed_database(database_url: str, clock: FakeClock) -> Iterator[Database]:
+    """An empty job database that goes by the fake clock."""
+    database = Database(database_url, clock=clock)
     yield database
     database.close()
 

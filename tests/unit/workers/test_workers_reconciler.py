@@ -224,23 +224,6 @@ def test_running_job_is_purged_only_once_it_has_stopped(make: Installation) -> N
     assert not [key for key in make.blob_keys() if job.id in key]
 
 
-def test_expired_video_loses_its_blobs_and_keeps_its_row(make: Installation) -> None:
-    """After its last day a job can still be looked at, without its video."""
-    store = JobStore(make.database, max_attempts=2, retention_s=EXPIRED_S)
-    make.store = store
-    job = make.submit()
-    make.complete(make.claim())
-
-    make.reconciler().purge()
-
-    kept = store.get(job.id, tenant=TENANT)
-    assert kept.expires_at is not None
-    assert kept.completed_at is not None
-    assert kept.expires_at < kept.completed_at
-    assert make.blob_keys() == set()
-    assert store.checkpoint(job.id) is None
-
-
 def test_young_input_is_kept_for_the_request_that_may_name_it(make: Installation) -> None:
     """An input that was stored again a moment ago survives the purge of the job that named it before."""
     job = make.submit()

@@ -29,6 +29,7 @@ from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
 from service.settings import ServiceSettings
 from service.videos import routes as videos
+from service.videos.forecasts import Forecasts
 from workers.audit import AuditLog
 from workers.broker import open_broker
 from workers.job_store import open_job_store
@@ -80,6 +81,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     send_ticket=broker.send_ticket,
                     is_broker_up=broker.is_up,
                     feed=feed,
+                    forecasts=Forecasts(store.database),
                     gate=Gate(keys, settings),
                     keys=keys,
                     roster=Roster(store.database),

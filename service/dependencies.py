@@ -12,6 +12,7 @@ from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
 from service.settings import ServiceSettings
+from service.videos.forecasts import Forecasts
 from service.videos.service import VideoService
 from workers.audit import AuditLog
 from workers.job_store import JobStore
@@ -31,6 +32,7 @@ class Resources:
     send_ticket: Callable[[], bool]
     is_broker_up: Callable[[], bool]
     feed: EventFeed
+    forecasts: Forecasts
     gate: Gate
     keys: KeyStore
     roster: Roster
@@ -70,6 +72,7 @@ def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoService
         store=resources.store,
         storage=resources.storage,
         settings=resources.settings,
+        forecasts=resources.forecasts,
         caller=principal,
     )
 

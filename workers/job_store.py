@@ -14,12 +14,13 @@ from sqlalchemy import and_, delete, func, or_, select
 
 from workers.access import NO_LIMITS, OPERATOR
 from workers.audit import note
+from workers.contract import VideoRequest
 from workers.database import Database, upgrade
-from workers.errors import FileExpired, FileNotKnown, JobExpired, JobNotFound
+from workers.errors import FileExpired, FileNotKnown, IllegalTransition, JobExpired, JobNotFound
 from workers.fair_share import place_of
 from workers.idempotency import job_made, remember
 from workers.ids import new_id
-from workers.jobs import EventType, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile
+from workers.jobs import NO_TERMS, EventType, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile, Terms
 from workers.leases import JobLeases
 from workers.quarantine import refuse_quarantined
 from workers.quota import admit, default_limits, locked_tenant, usage_of
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from workers.access import Actor, Limits, Usage
-    from workers.contract import VideoRequest
     from workers.database import Transaction
     from workers.idempotency import IdempotencyKey
     from workers.settings import Settings
+
+
+LAST_CALL_S = 60.0  # so close to its last moment a job counts as expired to whoever wants its inputs
 
 
 class JobStore(JobLeases):
@@ -62,6 +65,7 @@ class JobStore(JobLeases):
         priority: Priority = Priority.NORMAL,
         api_key_id: str | None = None,
         idempotency: IdempotencyKey | None = None,
+        terms: Terms = NO_TERMS,
     ) -> Job:
         """Accept a request: from the return of this call on, the job is never lost.
 
@@ -76,34 +80,17 @@ class JobStore(JobLeases):
                     return job_of(made)
             refuse_quarantined(transaction, request)
             admit(transaction, holder, self._default_limits)
-            row = JobRow(
-                id=new_id("video"),
+            row = self._add(
+                transaction,
+                request,
                 tenant=tenant,
-                api_key_id=api_key_id,
+                metadata=metadata,
                 priority=priority,
-                status=JobStatus.QUEUED,
-                stage=JobStage.QUEUED,
-                request=request.model_dump(mode="json"),
-                model=request.model,
-                image_key=request.image.key,
-                audio_key=request.audio.key,
-                caller_metadata=dict(metadata),
-                progress=0,
-                seq=0,
-                attempt=0,
-                max_attempts=self._max_attempts,
-                fence=0,
-                not_before=0.0,
-                created_at=transaction.now,
-                stages=fresh_stages(),
-                engine={},
-                usage={},
+                api_key_id=api_key_id,
+                terms=terms,
             )
-            transaction.session.add(row)
-            transaction.session.flush()  # the event names the job: it must be there first
             if idempotency is not None:
                 remember(transaction, idempotency, row)
-            record(transaction, row, EventType.QUEUED)
             return job_of(row)
 
     def made_with(self, idempotency: IdempotencyKey, *, tenant: str) -> Job | None:
@@ -190,6 +177,38 @@ class JobStore(JobLeases):
             self._cancel(transaction, row)
             return job_of(row)
 
+    def create_again(self, job_id: str, *, tenant: str, api_key_id: str | None = None) -> tuple[Job, bool]:
+        """Accept the request of a failed or cancelled job once more, as a new job with attempts of its own.
+
+        Where such a job waits, runs or is completed already, it is the answer. Says whether the job is new.
+        Raises: JobNotFound, JobExpired, IllegalTransition, QuotaExceeded, InputQuarantined.
+        """
+        with self._database.write() as transaction:
+            holder = locked_tenant(transaction, tenant)
+            row = _visible(transaction, job_id, tenant, lock=True)
+            if row.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+                raise IllegalTransition("Only a failed or cancelled video can be made once more.")
+            if row.expires_at is not None and row.expires_at - transaction.now < LAST_CALL_S:
+                raise JobExpired
+            again = _repeated(transaction, job_id)
+            if again is not None:
+                return job_of(again), False
+            request = VideoRequest.model_validate(row.request)
+            refuse_quarantined(transaction, request)
+            admit(transaction, holder, self._default_limits)
+            deadline_s = None if row.deadline_at is None else row.deadline_at - row.created_at
+            again = self._add(
+                transaction,
+                request,
+                tenant=tenant,
+                metadata=row.caller_metadata,
+                priority=Priority(row.priority),
+                api_key_id=api_key_id,
+                terms=Terms(deadline_s=deadline_s, retention_s=row.retention_s),
+                retried_from=job_id,
+            )
+            return job_of(again), True
+
     def delete(self, job_id: str, *, tenant: str, actor: Actor = OPERATOR) -> bool:
         """Cancel a job if it still runs, and hide it at once; its blobs are purged soon after. Returns True.
 
@@ -267,6 +286,50 @@ class JobStore(JobLeases):
                 raise FileNotKnown
             note(transaction, actor, "file.delete", file_id)
 
+    def _add(
+        self,
+        transaction: Transaction,
+        request: VideoRequest,
+        *,
+        tenant: str,
+        metadata: Mapping[str, str],
+        priority: Priority,
+        api_key_id: str | None,
+        terms: Terms,
+        retried_from: str | None = None,
+    ) -> JobRow:
+        """Write the row of a new job, and its first event."""
+        row = JobRow(
+            id=new_id("video"),
+            tenant=tenant,
+            api_key_id=api_key_id,
+            priority=priority,
+            status=JobStatus.QUEUED,
+            stage=JobStage.QUEUED,
+            request=request.model_dump(mode="json"),
+            model=request.model,
+            image_key=request.image.key,
+            audio_key=request.audio.key,
+            caller_metadata=dict(metadata),
+            progress=0,
+            seq=0,
+            attempt=0,
+            max_attempts=self._max_attempts,
+            fence=0,
+            not_before=0.0,
+            created_at=transaction.now,
+            deadline_at=None if terms.deadline_s is None else transaction.now + terms.deadline_s,
+            retention_s=terms.retention_s,
+            retried_from=retried_from,
+            stages=fresh_stages(),
+            engine={},
+            usage={},
+        )
+        transaction.session.add(row)
+        transaction.session.flush()  # the event names the job: it must be there first
+        record(transaction, row, EventType.QUEUED)
+        return row
+
     def ping(self) -> None:
         """Write and read one row."""
         with self._database.write() as transaction:
@@ -314,3 +377,15 @@ def _present(transaction: Transaction, job_id: str, tenant: str, *, lock: bool =
     if row is None:
         raise JobNotFound
     return row
+
+
+def _repeated(transaction: Transaction, job_id: str) -> JobRow | None:
+    """The job that repeats another one and has not failed itself."""
+    hopeless = (JobStatus.FAILED, JobStatus.CANCELLED)
+    query = select(JobRow).where(
+        JobRow.retried_from == job_id,
+        JobRow.deleted_at.is_(None),
+        JobRow.status.not_in(hopeless),
+        or_(JobRow.expires_at.is_(None), JobRow.expires_at > transaction.now),
+    )
+    return transaction.session.scalar(query.order_by(JobRow.created_at.desc()).limit(1))

@@ -63,6 +63,17 @@ class EventType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a caller asks of a job besides the video: how soon it must be done, how long it is kept. Seconds."""
+
+    deadline_s: float | None = None
+    retention_s: float | None = None
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job failed: a stable public code and a message safe to show."""
 
@@ -138,6 +149,8 @@ class Job:
     started_at: float | None = None
     completed_at: float | None = None
     expires_at: float | None = None  # from then on there is nothing of it but the answer that it has expired
+    deadline_at: float | None = None
+    retried_from: str | None = None  # id of the job that this one repeats
     stages: tuple[StageReport, ...] = ()
     keyframes: Keyframes | None = None
     output: Output | None = None

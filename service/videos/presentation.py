@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 MIN_PROGRESS_FOR_ETA = 3  # percent; less says nothing about the speed
 
 
-def describe(job: Job, *, queue_position: int | None = None) -> Video:
-    """The video object of a job."""
+def describe(job: Job, *, queue_position: int | None = None, eta_seconds: float | None = None) -> Video:
+    """The video object of a job; without an estimate from what others took, a running one is judged by itself."""
+    eta_seconds = _eta_by_itself(job) if eta_seconds is None else eta_seconds
     request = job.request
     stages = job.stages or tuple(StageReport(stage, "pending") for stage in RUNNING_STAGES)
     return Video(
@@ -45,13 +46,15 @@ def describe(job: Job, *, queue_position: int | None = None) -> Video:
         size=f"{request.width}x{request.height}",
         started_at=_whole(job.started_at),
         queue_position=queue_position,
-        eta_seconds=_eta_seconds(job),
+        eta_seconds=None if eta_seconds is None else round(eta_seconds, 1),
         stage=job.stage,
         stages=[Stage.model_validate(stage, from_attributes=True) for stage in stages],
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         seq=job.seq,
         cancel_requested_at=_whole(job.cancel_requested_at),
+        deadline_at=_whole(job.deadline_at),
+        retried_from_video_id=job.retried_from,
         fps=FPS,
         num_frames=NUM_FRAMES,
         seed=request.seed,
@@ -90,12 +93,12 @@ def _describe_input(request: VideoRequest) -> VideoInput:
     )
 
 
-def _eta_seconds(job: Job) -> float | None:
+def _eta_by_itself(job: Job) -> float | None:
     """Time left if the rest goes as fast as what is done."""
     if job.status is not JobStatus.IN_PROGRESS or job.started_at is None or job.progress < MIN_PROGRESS_FOR_ETA:
         return None
     elapsed = max(0.0, time.time() - job.started_at)
-    return round(elapsed * (100 - job.progress) / job.progress, 1)
+    return elapsed * (100 - job.progress) / job.progress
 
 
 def _whole(moment: float | None) -> int | None:

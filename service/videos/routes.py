@@ -108,6 +108,28 @@ def cancel_video(video_id: str, response: Response, videos: VideosDep) -> Video:
     return video
 
 
+@router.post(
+    "/{video_id}/retry",
+    operation_id="retryVideo",
+    status_code=202,
+    responses={
+        200: {"description": "It is being made once more already: this is that video.", "model": Video},
+        **problems(404, 409, 410, 422, 503),
+    },
+)
+def retry_video(
+    video_id: str, response: Response, background: BackgroundTasks, resources: ResourcesDep, videos: VideosDep
+) -> Video:
+    """Make a failed or cancelled video once more, from the same inputs and seed, as a video of its own."""
+    video, is_new = videos.retry(video_id)
+    if is_new:
+        background.add_task(resources.send_ticket)
+    else:
+        response.status_code = 200
+    response.headers["Location"] = video.links.self
+    return video
+
+
 @router.get(
     "/{video_id}/content",
     operation_id="downloadVideo",

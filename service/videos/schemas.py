@@ -197,13 +197,19 @@ class Video(_Answer):
     remixed_from_video_id: str | None = None
     started_at: int | None = None
     queue_position: int | None = Field(None, description="1 is next; only told for a single queued video.")
-    eta_seconds: float | None = Field(None, description="Estimate, once there is progress to judge by.")
+    eta_seconds: float | None = Field(
+        None,
+        description="Seconds until it is completed, by what the last videos took; null while nothing was measured, or"
+        " nobody works.",
+    )
     stage: JobStage
     stages: list[Stage]
     attempt: int
     max_attempts: int
     seq: int = Field(description="Goes up by one with every visible change.")
     cancel_requested_at: int | None = None
+    deadline_at: int | None = Field(None, description="If it is not completed by then, it fails.")
+    retried_from_video_id: str | None = Field(None, description="The video that this one repeats.")
     fps: int
     num_frames: int
     seed: int

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from service.media.validation import Upload
     from service.multipart import Form
     from service.settings import ServiceSettings
+    from service.videos.forecasts import Forecasts
     from workers.job_store import JobStore
     from workers.jobs import Job
     from workers.storage import BlobStore
@@ -54,6 +55,7 @@ class VideoService:
     store: JobStore
     storage: BlobStore
     settings: ServiceSettings
+    forecasts: Forecasts
     caller: Principal
 
     @property
@@ -108,7 +110,7 @@ class VideoService:
             jobs = self.store.list(tenant=self.tenant, after=after, limit=limit + 1, order=order, status=status)
         except JobNotFound as error:
             raise ValidationFailed("There is no such video.", param="after") from error
-        page = [describe(job) for job in jobs[:limit]]
+        page = [describe(job, eta_seconds=self._eta_seconds(job)) for job in jobs[:limit]]
         return VideoList(
             data=page,
             first_id=page[0].id if page else None,
@@ -119,6 +121,14 @@ class VideoService:
     def cancel(self, video_id: str) -> Video:
         """Ask a video to stop; a finished one stays as it is. Raises: JobNotFound."""
         return self._describe(self.store.request_cancel(video_id, tenant=self.tenant))
+
+    def retry(self, video_id: str) -> tuple[Video, bool]:
+        """Make a failed or cancelled video once more, from the same inputs and seed; says whether that is new.
+
+        Raises: JobNotFound, IllegalTransition, QuotaExceeded, InputQuarantined.
+        """
+        job, is_new = self.store.create_again(video_id, tenant=self.tenant, api_key_id=self.caller.key_id)
+        return self._describe(job), is_new
 
     def delete(self, video_id: str) -> None:
         """Cancel a video and remove it from view. Raises: JobNotFound."""
@@ -152,7 +162,12 @@ class VideoService:
 
     def _describe(self, job: Job) -> Video:
         position = self.store.queue_position(job) if job.status is JobStatus.QUEUED else None
-        return describe(job, queue_position=position)
+        return describe(job, queue_position=position, eta_seconds=self._eta_seconds(job, position=position))
+
+    def _eta_seconds(self, job: Job, *, position: int | None = None) -> float | None:
+        if job.status.is_terminal:
+            return None
+        return self.forecasts.pace(job.request.model).eta_seconds(job, position=position)
 
     def _inputs(self, form: Form, fields: CreateVideoFields) -> tuple[ImageInput, AudioInput]:
         """The picture and the sound, from files of the form or kept ones; nothing is stored unless both can be used."""

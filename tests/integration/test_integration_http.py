@@ -60,7 +60,10 @@ class Service:
 
     def finish(self) -> str:
         """Make the next job a finished video; answers its id."""
-        lease = self.claim()
+        return self.complete(self.claim())
+
+    def complete(self, lease: Lease) -> str:
+        """End a claimed job with a video; answers its id."""
         key = f"outputs/{lease.job_id}/{lease.fence}/video.mp4"
         thumbnail_key = f"outputs/{lease.job_id}/{lease.fence}/thumbnail.jpg"
         self.storage.put_bytes(key, MP4, content_type="video/mp4")

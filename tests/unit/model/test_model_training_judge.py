@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -22,6 +21,8 @@ from model.training.trainer import RunFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 SMALL = JudgeConfig(SyncClassifierConfig(widths=(8, 8, 16, 16), hidden=(16, 16)), height=20, width=32)
 # No two of them are alike, so that every window of every clip has a place of its own.

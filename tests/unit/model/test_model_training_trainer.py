@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from torch import nn
 from model.training.folder_order import FolderOrder, clip_of
 from model.training.memory import StaticMemory, TrainingOutOfMemory, advice, static_memory
 from model.training.recipes import Optimisation, Recipe
+from model.training.run_files import RunFiles
 from model.training.trainer import Trainer, TrainingTask, learning_rate
 from model.training.weight_average import WeightAverage
 
@@ -134,6 +137,28 @@ def test_stopped_run_in_parts_ends_like_an_uninterrupted_one(tmp_path: Path, sto
         assert load_file(tmp_path / "whole" / name)["centre"].equal(load_file(tmp_path / "cut" / name)["centre"])
     states = [torch.load(tmp_path / name / "step-0000006" / "optimizer.bin")["state"][0] for name in ("whole", "cut")]
     assert states[0]["exp_avg_sq"].equal(states[1]["exp_avg_sq"])
+
+
+def test_interrupted_run_saves_and_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C lets the step finish, saves, and the same run ends where an uninterrupted one does."""
+
+    class Interrupted(NumberSource):
+        calls = 0
+
+        def batch(self, seeds: list[int]) -> Numbers:
+            self.calls += 1
+            if self.calls == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().batch(seeds)
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(recipe(), CentreTask(noise=1.0), store=Interrupted(), folder=tmp_path / "cut").run()
+    saved = [path.name for path in RunFiles(tmp_path / "cut").checkpoints()]
+    for name in ("cut", "whole"):
+        Trainer(recipe(), CentreTask(noise=1.0), store=NumberSource(), folder=tmp_path / name).run()
+
+    assert saved == ["step-0000002", "step-0000003"]
+    assert final_centre(tmp_path / "cut").equal(final_centre(tmp_path / "whole"))
 
 
 def test_best_weights_are_those_of_the_lowest_held_out_loss(tmp_path: Path) -> None:

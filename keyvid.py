@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "api": ("service.cli",),
     "worker": ("workers.cli",),
     "reconciler": ("workers.cli",),
+    "keys": ("service.access.cli",),
     "openapi": ("service.cli",),
     "train": ("model.training.cli",),
     "data": ("model.datasets.cli",),

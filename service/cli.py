@@ -3,9 +3,12 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -31,6 +34,7 @@ def api(
     from workers.parent import end_with_parent
 
     settings = settings_or_exit(ServiceSettings, host=host, port=port, data_dir=data_dir)
+    _refuse_open_door(settings)
     configure_logs(settings, process="api")
     end_with_parent(os.environ)
     uvicorn.run(
@@ -61,6 +65,7 @@ def serve(
     from workers.logs import configure_logs
 
     settings = settings_or_exit(ServiceSettings, host=host, port=port or free_port(host), data_dir=data_dir)
+    _refuse_open_door(settings)
     configure_logs(settings, process="serve")
     environment = {**os.environ, "KEYVID_DATA_DIR": str(data_dir.resolve())}
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{settings.port}"  # noqa: S104
@@ -92,3 +97,14 @@ def doctor(
     from workers.cli import examine, settings_or_exit
 
     examine(settings_or_exit(ServiceSettings), model=model, as_json=as_json)
+
+
+def _refuse_open_door(settings: "ServiceSettings") -> None:
+    """Exit with one line that says what to do when others could use this server without a key."""
+    from service.access.binding import why_not_open
+    from workers.cli import SETTINGS_ERROR
+
+    reason = why_not_open(settings)
+    if reason is not None:
+        typer.echo(reason, err=True)
+        raise typer.Exit(SETTINGS_ERROR)

@@ -23,9 +23,9 @@ from workers.ids import new_id
 from workers.jobs import NO_TERMS, EventType, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile, Terms
 from workers.leases import JobLeases
 from workers.quarantine import refuse_quarantined
-from workers.quota import admit, default_limits, locked_tenant, usage_of
+from workers.quota import admit, check_room, default_limits, locked_tenant, usage_of
 from workers.records import event_of, file_of, finish, fresh_stages, job_of, record
-from workers.tables import EventRow, FileRow, JobRow, LeaderRow
+from workers.tables import EventRow, FileRow, JobRow, LeaderRow, TenantRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +92,14 @@ class JobStore(JobLeases):
             if idempotency is not None:
                 remember(transaction, idempotency, row)
             return job_of(row)
+
+    def check_room(self, *, tenant: str) -> None:
+        """Look whether a tenant may have one more job now; `create` decides.
+
+        Raises: QuotaExceeded.
+        """
+        with self._database.read() as transaction:
+            check_room(transaction, tenant, transaction.session.get(TenantRow, tenant), self._default_limits)
 
     def made_with(self, idempotency: IdempotencyKey, *, tenant: str) -> Job | None:
         """The job that an Idempotency-Key of a tenant has made, if it has.

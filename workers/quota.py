@@ -72,9 +72,18 @@ def admit(transaction: Transaction, row: TenantRow, defaults: Limits) -> None:
 
     Raises: QuotaExceeded.
     """
+    row.create_clock = check_room(transaction, row.id, row, defaults)
+
+
+def check_room(transaction: Transaction, tenant: str, row: TenantRow | None, defaults: Limits) -> float:
+    """Whether a tenant may have one more job; returns when its allowance of new jobs would be whole again.
+
+    Raises: QuotaExceeded.
+    """
     limits = limits_of(row, defaults)
+    clock = row.create_clock if row else 0.0
     session, now = transaction.session, transaction.now
-    if limits.max_queued and count_jobs(session, row.id, JobStatus.QUEUED) >= limits.max_queued:
+    if limits.max_queued and count_jobs(session, tenant, JobStatus.QUEUED) >= limits.max_queued:
         raise QuotaExceeded(
             "concurrency_limit",
             f"{limits.max_queued} videos wait already, as many as may.",
@@ -82,7 +91,7 @@ def admit(transaction: Transaction, row: TenantRow, defaults: Limits) -> None:
             limit=limits.max_queued,
         )
     allowed_s = limits.compute_seconds_per_day
-    if allowed_s and _used_s(session, row.id, now) >= allowed_s:
+    if allowed_s and _used_s(session, tenant, now) >= allowed_s:
         raise QuotaExceeded(
             "quota_exceeded",
             f"The {allowed_s:g} seconds of computing of this day (UTC) are used up.",
@@ -90,8 +99,7 @@ def admit(transaction: Transaction, row: TenantRow, defaults: Limits) -> None:
             limit=int(allowed_s),
             window_s=DAY_S,
         )
-    if limits.creates_per_minute:
-        row.create_clock = _next_clock(row.create_clock, now, per_minute=limits.creates_per_minute)
+    return _next_clock(clock, now, per_minute=limits.creates_per_minute) if limits.creates_per_minute else clock
 
 
 def charge(transaction: Transaction, row: JobRow) -> None:

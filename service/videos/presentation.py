@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from service.videos.schemas import (
+    PRIORITY_NAMES,
     InputAudio,
     InputImage,
     Stage,
@@ -64,6 +65,7 @@ def describe(job: Job, *, queue_position: int | None = None, eta_seconds: float 
         keyframes=VideoKeyframes.model_validate(job.keyframes, from_attributes=True) if job.keyframes else None,
         usage=dict(job.usage),
         engine=dict(job.engine),
+        priority=PRIORITY_NAMES[job.priority],
         metadata=dict(job.metadata),
         links=VideoLinks(
             self=f"/v1/videos/{job.id}",

@@ -1,5 +1,6 @@
 """/v1/videos: create, read, list, cancel, delete, download, follow."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -40,13 +41,26 @@ _CREATE_BODY = form_body(
     responses=problems(400, 408, 413, 415, 422, 503),
 )
 async def create_video(
-    request: Request, response: Response, background: BackgroundTasks, resources: ResourcesDep, videos: VideosDep
+    request: Request,
+    response: Response,
+    background: BackgroundTasks,
+    *,
+    resources: ResourcesDep,
+    videos: VideosDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="The same request under the same key makes one video."),
+    ] = None,
 ) -> Video:
     """Animate a picture to a sound: send both and a prompt, and get a video that is made from now on."""
     settings = resources.settings
     await run_in_threadpool(check_free_disk, settings)
+    if idempotency_key is None:  # a repeated request is answered even where a new one would not be accepted
+        await run_in_threadpool(videos.check_room)
     async with receive_form(request, settings.temp_dir, form_limits(settings)) as form:
-        video = await anyio.to_thread.run_sync(videos.create, form, limiter=resources.probe_limiter)
+        video = await anyio.to_thread.run_sync(
+            partial(videos.create, form, idempotency_key=idempotency_key), limiter=resources.probe_limiter
+        )
     # Behind the answer, because a dead broker takes its time; a ticket that is never sent only costs a few seconds.
     background.add_task(resources.send_ticket)
     response.headers["Location"] = video.links.self

@@ -1,12 +1,13 @@
 """The public shape of a video and of a request for one. Times are unix seconds, sizes bytes, lengths seconds."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from service.forms import clean_prompt, parse_keyframes, parse_metadata
 from workers.contract import NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode
-from workers.jobs import JobStage, JobStatus
+from workers.jobs import JobStage, JobStatus, Priority
 
 MAX_PROMPT = 2000
 MAX_SEED = 2**32 - 1
@@ -16,7 +17,15 @@ MAX_GUIDANCE = 30.0
 Size = Literal["512x320"]
 Seconds = Literal["2"]
 Scale = Annotated[float, Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)]
+PriorityName = Literal["low", "normal", "high"]
 FileId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+PRIORITY_NAMES: Mapping[Priority, PriorityName] = {
+    Priority.HIGH: "high",
+    Priority.NORMAL: "normal",
+    Priority.LOW: "low",
+}
 
 
 class CreateVideoFields(BaseModel):
@@ -70,6 +79,9 @@ class CreateVideoFields(BaseModel):
     image_fit: ImageFit = Field("cover", description="How a picture of another shape fills the frame.")
     audio_start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Where in the sound the video begins; what lies past its end is silence."
+    )
+    priority: PriorityName = Field(
+        "normal", description="Order among the caller's own waiting videos; `high` needs the scope videos:priority."
     )
     metadata: Annotated[
         dict[str, str],
@@ -219,6 +231,7 @@ class Video(_Answer):
     keyframes: VideoKeyframes | None = None
     usage: dict[str, float]
     engine: dict[str, Any]
+    priority: PriorityName
     metadata: dict[str, str]
     links: VideoLinks
 

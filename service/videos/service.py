@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from service.content import Content
-from service.errors import ContentExpired, FieldError, NotFound, NotReady, ValidationFailed, invalid_fields
+from service.errors import (
+    ContentExpired,
+    FieldError,
+    InsufficientScope,
+    NotFound,
+    NotReady,
+    ValidationFailed,
+    invalid_fields,
+)
 from service.forms import parse_fields
 from service.media.intake import probe_limits, store_input
 from service.media.validation import check_uploads
 from service.multipart import FormLimits
 from service.videos.presentation import describe
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
+from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.errors import FileNotKnown, JobExpired, JobNotFound
-from workers.jobs import JobStatus
+from workers.idempotency import IdempotencyKey
+from workers.jobs import JobStatus, Priority
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
@@ -63,12 +75,24 @@ class VideoService:
         """Whose videos they are."""
         return self.caller.tenant
 
-    def create(self, form: Form) -> Video:
+    def check_room(self) -> None:
+        """Look whether a new video would be accepted now, before its files are received. Raises: QuotaExceeded."""
+        self.store.check_room(tenant=self.tenant)
+
+    def create(self, form: Form, *, idempotency_key: str | None = None) -> Video:
         """Check a request completely, keep its inputs, and accept it: a returned video is never lost.
 
-        Raises: ValidationFailed, RefusedUpload, UnsupportedMedia; Transient errors of the queue side.
+        The same request under the same `idempotency_key` gets the same video.
+        Raises: ValidationFailed, RefusedUpload, UnsupportedMedia, InsufficientScope; QuotaExceeded, InputQuarantined,
+        IdempotencyKeyReused and Transient errors of the queue side.
         """
         fields = parse_fields(CreateVideoFields, form.fields, file_fields=(IMAGE_FIELD, AUDIO_FIELD))
+        idempotency = self._idempotency(idempotency_key, form)
+        made = self.store.made_with(idempotency, tenant=self.tenant) if idempotency else None
+        if made is not None:
+            return self._describe(made)
+        if fields.priority == "high" and Scope.VIDEOS_PRIORITY not in self.caller.scopes:
+            raise InsufficientScope(f"This priority needs a key with the scope {Scope.VIDEOS_PRIORITY.value}.")
         if fields.model not in (None, self.settings.model_name):
             raise ValidationFailed("There is no model of this name: see /v1/models.", param="model")
         if fields.motion_strength != 1 and self.settings.model_name == PAINTING_MODEL:
@@ -98,7 +122,15 @@ class VideoService:
                 }
             ),
         )
-        return self._describe(self.store.create(request, tenant=self.tenant, metadata=fields.metadata))
+        job = self.store.create(
+            request,
+            tenant=self.tenant,
+            metadata=fields.metadata,
+            priority=Priority[fields.priority.upper()],
+            api_key_id=self.caller.key_id,
+            idempotency=idempotency,
+        )
+        return self._describe(job)
 
     def get(self, video_id: str) -> Video:
         """Read one video. Raises: JobNotFound."""
@@ -168,6 +200,15 @@ class VideoService:
         if job.status.is_terminal:
             return None
         return self.forecasts.pace(job.request.model).eta_seconds(job, position=position)
+
+    def _idempotency(self, key: str | None, form: Form) -> IdempotencyKey | None:
+        """What an Idempotency-Key stands for: every field and every file of the form."""
+        if key is None:
+            return None
+        files = {name: upload.sha256 for name, upload in form.files.items()}
+        said = json.dumps([form.fields, files], sort_keys=True)
+        fingerprint = hashlib.sha256(said.encode()).hexdigest()
+        return IdempotencyKey(key, fingerprint, life_s=self.settings.idempotency_seconds)
 
     def _inputs(self, form: Form, fields: CreateVideoFields) -> tuple[ImageInput, AudioInput]:
         """The picture and the sound, from files of the form or kept ones; nothing is stored unless both can be used."""

@@ -125,6 +125,26 @@ def convert(
 
 
 @weights.command()
+def start(
+    sources: Annotated[list[Path], typer.Argument(help="DynamiCrafter's and ImageBind's files, or folders of them.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The weights folder to write.")],
+    tokenizer: Annotated[Path | None, typer.Option(help="Folder with CLIP's vocabulary, if it is not beside.")] = None,
+) -> None:
+    """Write the weights folder that `keyvid train --start` takes, from what KeyVID was trained from."""
+    with _command():
+        from model.checkpoints.assembly import ConversionRequest
+        from model.checkpoints.start import write_start
+
+        files, vocabularies = _files_of(sources)
+        request = ConversionRequest(tuple(files), tokenizer=tokenizer or next(iter(vocabularies), None))
+        result = write_start(request, out, on_component=lambda step, name: typer.echo(f"{step} {name}", err=True))
+    for name, label in result.origins.items():
+        typer.echo(f"{name:<24} {label}")
+    typer.echo(f"keyvid train keyframes --data FOLDER --start {out}")
+
+
+@weights.command()
 def verify(
     folders: Annotated[list[Path], typer.Argument(help="Pulled files, or converted weights.")],
 ) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.encoders.audio import resize_time_positions
-from model.localization.network import Localizer
+from model.localization.network import Localizer, LocalizerConfig
 from model.training.trainer import TrainingTask
 
 if TYPE_CHECKING:
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
     from model.config import ModelConfig
     from model.encoders.audio import AudioTrunk
-    from model.localization.network import LocalizerConfig
     from model.training.batches import ListeningBatch
     from model.training.published_recipes import ListeningOptions, ListeningVariant
 
 _POSITIONS = "positions"
 _CLASS_TOKEN = "class_token"  # noqa: S105  (the name of a tensor)
-_DIFFUSION_MEL_FRAMES = 204
+_RELEASED_MEL_FRAMES = 198
 
 
 class ListeningTask(TrainingTask):
@@ -58,15 +57,13 @@ class ListeningTask(TrainingTask):
 
 
 def listening_config(config: ModelConfig, variant: ListeningVariant) -> LocalizerConfig:
-    """The localizer's configuration in the model, or the paper's of the same width."""
-    if config.localizer is None:
-        raise ValueError(f"{config.name} has no localizer to train")
+    """The localizer's configuration in the model, or else the released one or the paper's of its encoder's width."""
+    trunk = config.audio_encoder
     if variant == "released":
-        return config.localizer
+        released = replace(trunk, stride=(4, 4), mel_frames=_RELEASED_MEL_FRAMES, has_class_token=False)
+        return config.localizer or LocalizerConfig(trunk=released)
     # The paper's 46 columns come from 198 mel frames; the diffusion stages' 204 give one column for each video frame.
-    stride = config.audio_encoder.stride
-    trunk = replace(config.localizer.trunk, stride=stride, mel_frames=_DIFFUSION_MEL_FRAMES, has_class_token=True)
-    return replace(config.localizer, trunk=trunk, head="per_step")
+    return LocalizerConfig(trunk=trunk, head="per_step")
 
 
 def start_from(trunk: AudioTrunk, encoder: AudioTrunk) -> None:

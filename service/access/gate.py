@@ -45,7 +45,9 @@ class Gate:
         self._keys = keys
         self._mode = settings.auth
         self._is_local = is_loopback(settings.host)
-        self._own_hosts = {"localhost", "127.0.0.1", "::1", urlsplit(settings.public_url or "").hostname}
+        self._own_hosts = {"localhost", "127.0.0.1", "::1"}
+        if settings.public_url:
+            self._own_hosts.add(urlsplit(settings.public_url).hostname or "")
         self._has_keys = False
         self._asked_at = float("-inf")
         self._findings: OrderedDict[bytes, _Finding] = OrderedDict()
@@ -87,7 +89,10 @@ class Gate:
 
     def _is_own(self, host: str | None) -> bool:
         """Whether the request names this server as its owner does; a page that rebinds its own name does not."""
-        return urlsplit(f"//{host or ''}").hostname in self._own_hosts
+        try:
+            return urlsplit(f"//{host or ''}").hostname in self._own_hosts
+        except ValueError:  # no host at all
+            return False
 
     async def _grant(self, token: str) -> Grant | None:
         name = hashlib.sha256(token.encode()).digest()  # secrets are not kept in memory longer than a request

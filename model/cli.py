@@ -220,7 +220,7 @@ def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> 
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    dtype = torch.float32 if device == "cpu" else torch.float16
     pipeline = KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype, localizer=localizer, offload=offload)
     if pipeline.components.localizer is None and pipeline.listener is not None:
         typer.echo(

@@ -157,7 +157,7 @@ class StageConditioning:
 
         def predict(branch: Branch, x: Tensor, timestep: int) -> Tensor:
             prediction: Tensor = unet(
-                self.channels(branch, x).to(dtype),
+                self.channels(branch, x),
                 torch.full((len(x),), timestep, device=x.device),
                 text=(self.text if branch in ("image_text", "full") else self.null_text).to(dtype),
                 image=(self.null_image if branch == "uncond" else self.image).to(dtype),

@@ -33,16 +33,23 @@ class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]  # publish
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  (whatever the operation returns)
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]  # as above
-                self._living.setdefault(reference.cdata, (reference, storage.nbytes()))
+        # What was there before, such as weights of which an operation returns a view, is not followed.
+        given = {reference.cdata for reference, _ in _storages((args, kwargs))}
+        for reference, size in _storages(result):
+            if reference.cdata not in given:
+                self._living.setdefault(reference.cdata, (reference, size))
         for key, (reference, _) in list(self._living.items()):
             if reference.expired():  # type: ignore[no-untyped-call]  # as above
                 del self._living[key]
         self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self._living.values()))
         return result
+
+
+def _storages(values: object) -> list[tuple[StorageWeakRef, int]]:
+    """Storages of all tensors in `values`, with their bytes."""
+    tensors = [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return [(StorageWeakRef(storage), storage.nbytes()) for storage in storages]  # type: ignore[no-untyped-call]  # as above
 
 
 class _FusedAttention(TorchFunctionMode):

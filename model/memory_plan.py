@@ -121,7 +121,7 @@ def planned_config(name: str) -> ModelConfig:
         raise
 
 
-def plan_memory(config: ModelConfig, *, unet_dtype: torch.dtype = torch.bfloat16) -> MemoryPlan:
+def plan_memory(config: ModelConfig, *, unet_dtype: torch.dtype = torch.float16) -> MemoryPlan:
     """Plan the memory of a model whose UNets run in `unet_dtype` and everything else in float32."""
     with init_empty_weights(include_buffers=True):
         components = build_components(config)
@@ -244,11 +244,11 @@ def describe(name: str, dtype: str) -> str:
 
     Args:
         name: as for `planned_config`.
-        dtype: type of the UNets; `auto` is bfloat16 on a card. A CPU runs them in float32.
+        dtype: type of the UNets; `auto` is float16 on a card. A CPU runs them in float32.
     Raises: CheckpointMissing, CheckpointMismatch.
     """
     config = planned_config(name)
-    plan = plan_memory(config, unet_dtype=torch.bfloat16 if dtype == "auto" else getattr(torch, dtype))
+    plan = plan_memory(config, unet_dtype=torch.float16 if dtype == "auto" else getattr(torch, dtype))
     machine: dict[str, object]
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory

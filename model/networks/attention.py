@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.networks.precision import Linear
+
 # CUDA's fused kernels put the batch on a grid axis of at most 65,535; temporal attention has one sequence per pixel.
 _MAX_SEQUENCES = 32_768
 
@@ -79,10 +81,10 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, *, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim, bias=False)
-        self.output = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim, bias=False)
+        self.key = Linear(dim, dim, bias=False)
+        self.value = Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim)
 
     def forward(self, x_BLD: Tensor, *, windows: TemporalWindows | None = None) -> Tensor:
         """Map tokens [B, L, D] to tokens."""
@@ -105,15 +107,15 @@ class CrossAttention(nn.Module):
     def __init__(self, dim: int, *, context_dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.text_key = nn.Linear(context_dim, dim, bias=False)
-        self.text_value = nn.Linear(context_dim, dim, bias=False)
-        self.image_key = nn.Linear(context_dim, dim, bias=False)
-        self.image_value = nn.Linear(context_dim, dim, bias=False)
-        self.audio_key = nn.Linear(context_dim, dim, bias=False)
-        self.audio_value = nn.Linear(context_dim, dim, bias=False)
+        self.query = Linear(dim, dim, bias=False)
+        self.text_key = Linear(context_dim, dim, bias=False)
+        self.text_value = Linear(context_dim, dim, bias=False)
+        self.image_key = Linear(context_dim, dim, bias=False)
+        self.image_value = Linear(context_dim, dim, bias=False)
+        self.audio_key = Linear(context_dim, dim, bias=False)
+        self.audio_value = Linear(context_dim, dim, bias=False)
         self.audio_gate = nn.Parameter(torch.zeros(()))
-        self.output = nn.Linear(dim, dim)
+        self.output = Linear(dim, dim)
         # A network that does not hear yet: fine-tuning starts from the silent one.
         nn.init.zeros_(self.audio_key.weight)
         nn.init.zeros_(self.audio_value.weight)
@@ -137,8 +139,8 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(dim, 8 * dim)
-        self.contract = nn.Linear(4 * dim, dim)
+        self.expand = Linear(dim, 8 * dim)
+        self.contract = Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the last axis, width to width."""

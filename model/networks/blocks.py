@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.networks.attention import ContextTokens, CrossAttention, GatedFeedForward, SelfAttention, TemporalWindows
+from model.networks.precision import Conv2d, GroupNorm, LayerNorm, Linear
 
 # The published weights were trained with torch's default in residual blocks and 1e-6 in transformers.
 _BLOCK_NORM_EPS = 1e-5
@@ -51,9 +52,9 @@ class TemporalConvStage(nn.Module):
 
     def __init__(self, channels: int, *, groups: int, dropout: float) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=_BLOCK_NORM_EPS)
+        self.norm = GroupNorm(groups, channels, eps=_BLOCK_NORM_EPS)
         self.dropout = nn.Dropout(dropout)
-        self.convolution = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
+        self.convolution = Conv2d(channels, channels, (3, 1), padding=(1, 0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, T, H * W] to the same shape; statistics span all frames."""
@@ -86,13 +87,13 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, *, embedding_dim: int, groups: int, dropout: float) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(groups, channels, eps=_BLOCK_NORM_EPS)
-        self.convolution_in = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.embedding = nn.Linear(embedding_dim, out_channels)
-        self.norm_out = nn.GroupNorm(groups, out_channels, eps=_BLOCK_NORM_EPS)
+        self.norm_in = GroupNorm(groups, channels, eps=_BLOCK_NORM_EPS)
+        self.convolution_in = Conv2d(channels, out_channels, 3, padding=1)
+        self.embedding = Linear(embedding_dim, out_channels)
+        self.norm_out = GroupNorm(groups, out_channels, eps=_BLOCK_NORM_EPS)
         self.dropout = nn.Dropout(dropout)
-        self.convolution_out = zero_initialized(nn.Conv2d(out_channels, out_channels, 3, padding=1))
-        self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        self.convolution_out = zero_initialized(Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Identity() if channels == out_channels else Conv2d(channels, out_channels, 1)
         self.temporal = TemporalConvolutions(out_channels, groups=groups, dropout=dropout)
 
     def forward(self, x: Tensor, inputs: BlockInputs) -> Tensor:
@@ -109,11 +110,11 @@ class SpatialLayer(nn.Module):
 
     def __init__(self, dim: int, *, context_dim: int, heads: int) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(dim)
+        self.attention_norm = LayerNorm(dim)
         self.attention = SelfAttention(dim, heads=heads)
-        self.cross_attention_norm = nn.LayerNorm(dim)
+        self.cross_attention_norm = LayerNorm(dim)
         self.cross_attention = CrossAttention(dim, context_dim=context_dim, heads=heads)
-        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.feed_forward_norm = LayerNorm(dim)
         self.feed_forward = GatedFeedForward(dim)
 
     def forward(self, x: Tensor, context: ContextTokens) -> Tensor:
@@ -129,11 +130,11 @@ class TemporalLayer(nn.Module):
 
     def __init__(self, dim: int, *, heads: int) -> None:
         super().__init__()
-        self.first_attention_norm = nn.LayerNorm(dim)
+        self.first_attention_norm = LayerNorm(dim)
         self.first_attention = SelfAttention(dim, heads=heads)
-        self.second_attention_norm = nn.LayerNorm(dim)
+        self.second_attention_norm = LayerNorm(dim)
         self.second_attention = SelfAttention(dim, heads=heads)
-        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.feed_forward_norm = LayerNorm(dim)
         self.feed_forward = GatedFeedForward(dim)
 
     def forward(self, x: Tensor, *, windows: TemporalWindows | None) -> Tensor:
@@ -149,14 +150,14 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, channels: int, *, context_dim: int, heads: int, groups: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=_TRANSFORMER_NORM_EPS)
-        self.input = nn.Linear(channels, channels)
+        self.norm = GroupNorm(groups, channels, eps=_TRANSFORMER_NORM_EPS)
+        self.input = Linear(channels, channels)
         self.layer = SpatialLayer(channels, context_dim=context_dim, heads=heads)
-        self.output = zero_initialized(nn.Linear(channels, channels))
+        self.output = zero_initialized(Linear(channels, channels))
 
     def forward(self, x: Tensor, inputs: BlockInputs) -> Tensor:
         """Map frames [B * T, C, H, W] to frames."""
-        tokens = self.input(rearrange(self.norm(x), "n c h w -> n (h w) c"))
+        tokens = self.input(rearrange(self.norm(x), "n c h w -> n (h w) c")).to(x.dtype)
         tokens = self.output(self.layer(tokens, inputs.context))
         frames: Tensor = rearrange(tokens, "n (h w) c -> n c h w", h=x.shape[2])
         return x + frames
@@ -168,16 +169,16 @@ class TemporalTransformer(nn.Module):
     def __init__(self, channels: int, *, heads: int, head_width: int, groups: int) -> None:
         super().__init__()
         dim = heads * head_width
-        self.norm = nn.GroupNorm(groups, channels, eps=_TRANSFORMER_NORM_EPS)
-        self.input = nn.Linear(channels, dim)
+        self.norm = GroupNorm(groups, channels, eps=_TRANSFORMER_NORM_EPS)
+        self.input = Linear(channels, dim)
         self.layer = TemporalLayer(dim, heads=heads)
-        self.output = zero_initialized(nn.Linear(dim, channels))
+        self.output = zero_initialized(Linear(dim, channels))
 
     def forward(self, x: Tensor, inputs: BlockInputs) -> Tensor:
         """Map frames [B * T, C, H, W] to frames; the group norm's statistics span all frames."""
         height, width = x.shape[2:]
         video = self.norm(rearrange(x, "(b t) c h w -> b c t h w", t=inputs.num_frames))
-        sequences = self.input(rearrange(video, "b c t h w -> (b h w) t c"))
+        sequences = self.input(rearrange(video, "b c t h w -> (b h w) t c")).to(x.dtype)
         sequences = self.output(self.layer(sequences, windows=inputs.windows))
         frames: Tensor = rearrange(sequences, "(b h w) t c -> (b t) c h w", h=height, w=width)
         return x + frames
@@ -188,7 +189,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.convolution = Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, _: BlockInputs) -> Tensor:
         """Map frames [N, C, H, W] to [N, C, H/2, W/2]."""
@@ -201,7 +202,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+        self.convolution = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, _: BlockInputs) -> Tensor:
         """Map frames [N, C, H, W] to [N, C, 2H, 2W]."""

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.networks.precision import Linear
+
 _MAX_PERIOD = 10_000.0
 
 
@@ -30,14 +32,14 @@ class NumberEmbedding(nn.Module):
     def __init__(self, dim: int, out_dim: int, *, zero_initialized: bool) -> None:
         super().__init__()
         self.dim = dim
-        self.expand = nn.Linear(dim, out_dim)
-        self.contract = nn.Linear(out_dim, out_dim)
+        self.expand = Linear(dim, out_dim)
+        self.contract = Linear(out_dim, out_dim)
         if zero_initialized:
             nn.init.zeros_(self.contract.weight)
             nn.init.zeros_(self.contract.bias)
 
     def forward(self, values: Tensor) -> Tensor:
         """Embed numbers of any shape; the result has `out_dim` appended."""
-        embedding = sinusoidal_embedding(values, self.dim).to(self.expand.weight.dtype)
+        embedding = sinusoidal_embedding(values, self.dim)
         out: Tensor = self.contract(functional.silu(self.expand(embedding)))
         return out

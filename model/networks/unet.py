@@ -26,6 +26,7 @@ from model.networks.blocks import (
     zero_initialized,
 )
 from model.networks.embeddings import NumberEmbedding
+from model.networks.precision import Conv2d, GroupNorm, Linear, stream_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ class InputBlock(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(config.in_channels, config.model_channels, 3, padding=1)
+        self.convolution = Conv2d(config.in_channels, config.model_channels, 3, padding=1)
         self.temporal = (
             TemporalTransformer(
                 config.model_channels,
@@ -156,12 +157,12 @@ class UNet(nn.Module):
         self.fps_embedding = NumberEmbedding(channels, embedding_dim, zero_initialized=True)
         if config.has_frame_index:
             self.frame_index_embedding = NumberEmbedding(channels, embedding_dim, zero_initialized=True)
-        self.audio_projection = nn.Linear(config.audio_dim, config.context_dim)
+        self.audio_projection = Linear(config.audio_dim, config.context_dim)
         self.encoder = nn.ModuleList([InputBlock(config), *_encoder_blocks(config)])
         self.middle = MiddleBlock(config, config.widths[-1])
         self.decoder = nn.ModuleList(_decoder_blocks(config))
-        self.output_norm = nn.GroupNorm(config.num_groups, channels)
-        self.output_convolution = zero_initialized(nn.Conv2d(channels, config.out_channels, 3, padding=1))
+        self.output_norm = GroupNorm(config.num_groups, channels)
+        self.output_convolution = zero_initialized(Conv2d(channels, config.out_channels, 3, padding=1))
 
     def embed(self, timesteps: Tensor, *, fps: Tensor, frame_index: Tensor | None, num_frames: int) -> Tensor:
         """Embed diffusion time [B], frame rate [B] and frame indices [B, T] together: [B, T, E].
@@ -192,7 +193,7 @@ class UNet(nn.Module):
         """Predict the target of `x`.
 
         Args:
-            x: [B, in_channels, T, h, w]; noisy latents first, then what is concatenated to them.
+            x: [B, in_channels, T, h, w] of any type; noisy latents first, then what is concatenated to them.
             timesteps: diffusion time of each video [B].
             text: [B, N_text, context_dim].
             image: [B, T, N_image, context_dim].
@@ -201,7 +202,7 @@ class UNet(nn.Module):
             frame_index: [B, T], read only by networks that have it.
             temporal_window: length and stride in frames of FreeNoise's windows; None attends to all frames at once, as
                 the released interpolation does.
-        Returns: [B, out_channels, T, h, w].
+        Returns: [B, out_channels, T, h, w], of the type in which frames flow (`model.networks.precision`).
         Raises: ValueError for sizes that the network cannot halve, or that disagree.
         """
         batch, _, num_frames, height, width = x.shape
@@ -215,9 +216,9 @@ class UNet(nn.Module):
             embedding=functional.silu(embedding.flatten(0, 1)),
             context=ContextTokens(text, image.flatten(0, 1), self._project_audio(audio).flatten(0, 1)),
             num_frames=num_frames,
-            windows=_windows(x, temporal_window),
+            windows=_windows(x, temporal_window, dtype=self.audio_projection.weight.dtype),
         )
-        h = rearrange(x, "b c t h w -> (b t) c h w")
+        h = rearrange(x, "b c t h w -> (b t) c h w").to(stream_dtype(self.audio_projection.weight.dtype))
         skips = []
         for block in self.encoder:
             h = self._run(block, h, inputs)
@@ -241,11 +242,11 @@ class UNet(nn.Module):
         return functional.normalize(projected.float(), dim=-1, eps=1e-12).to(projected.dtype)
 
 
-def _windows(x: Tensor, window: tuple[int, int] | None) -> TemporalWindows | None:
+def _windows(x: Tensor, window: tuple[int, int] | None, *, dtype: torch.dtype) -> TemporalWindows | None:
     num_frames = x.shape[2]
     if window is None or num_frames <= window[0]:
         return None
-    return TemporalWindows.build(num_frames, length=window[0], stride=window[1], like=x)
+    return TemporalWindows.build(num_frames, length=window[0], stride=window[1], like=x.to(dtype))
 
 
 def _residual(config: UNetConfig, channels: int, out_channels: int) -> ResidualBlock:

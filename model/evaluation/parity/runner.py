@@ -153,7 +153,7 @@ def run_case(stored: StoredCase) -> CaseResult:
     else:
         try:
             with torch.inference_mode():
-                comparisons = tuple(check(_read(stored)))
+                comparisons = tuple(check(read_case(stored)))
         except Exception as error:  # noqa: BLE001  (a case that cannot run is a result)
             problem = f"{type(error).__name__}: {error}"
     if problem is None and not comparisons:
@@ -161,7 +161,8 @@ def run_case(stored: StoredCase) -> CaseResult:
     return CaseResult(stored.name, stored.kind, comparisons, time.perf_counter() - start, problem)
 
 
-def _read(stored: StoredCase) -> Case:
+def read_case(stored: StoredCase) -> Case:
+    """Read the tensors of a case."""
     with safe_open(stored.path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
         metadata = dict(file.metadata() or {})

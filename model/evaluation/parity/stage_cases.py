@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -42,70 +43,118 @@ class TableNoise:
         return labelled_normal(f"{self._label}/randn/{next(self._numbers)}", *shape)
 
 
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """A stage of a case made ready: its networks, what they are told, and the latents that it starts from."""
+
+    case: Case
+    stage: StageConfig
+    conditioning: Conditioning
+    unet: UNet
+    codec: VaeCodec
+
+    @property
+    def is_keyframes(self) -> bool:
+        """Whether it is the keyframe stage; else it is the interpolation."""
+        stage: Literal["keyframes", "interpolation"] = self.case.settings["stage"]
+        return stage == "keyframes"
+
+    def start(self) -> Tensor:
+        """Latents of the first frames `[B, C, h, w]`, or of the keyframes `[1, C, K, h, w]`."""
+        settings, label = self.case.settings, self.case.settings["label"]
+        size = (int(settings["height"]), int(settings["width"]))
+        if self.is_keyframes:
+            batch, num_frames = self.case["keyframe_idx"].shape
+            pictures = labelled_normal(f"{label}/image", batch, 3, *size).tanh()
+            # The reference encodes every copy of the first frame and keeps the first copy of each clip.
+            return self.codec.encode(pictures, noise=TableNoise(label, range(0, batch * num_frames, num_frames)))
+        indices, num_frames = self._indices(), int(settings["num_frames"])
+        pictures = labelled_normal(f"{label}/keyframe_clip", 1, 3, len(indices), *size).tanh()[0].transpose(0, 1)
+        draws = TableNoise(label, range(num_frames, num_frames + len(indices)))
+        return self.codec.encode(pictures, noise=draws).transpose(0, 1)[None]
+
+    def generate(self, start: Tensor) -> Tensor:
+        """Latents of the frames `[B, C, T, h, w]`, with the reference's draws."""
+        settings, label = self.case.settings, self.case.settings["label"]
+        steps = self.stage.num_inference_steps
+        if self.is_keyframes:
+            frames = self.case["keyframe_idx"].tolist()
+            x_T = len(frames) * len(frames[0])
+            return generate_keyframes(
+                self.unet,
+                self.conditioning,
+                start,
+                frames,
+                stage=self.stage,
+                sampling=_sampling(self.stage),
+                noise=TableNoise(label, range(x_T, x_T + 1 + steps)),
+            )
+        indices = self._indices()
+        x_T = int(settings["num_frames"]) + len(indices)
+        # Two draws are wasted on keyframe noise that the reference does not use.
+        draws = (x_T, x_T + 2, *range(x_T + 4, x_T + 4 + steps))
+        return interpolate(
+            self.unet,
+            self.conditioning,
+            start,
+            indices,
+            stage=self.stage,
+            mode="released",
+            sampling=_sampling(self.stage),
+            noise=TableNoise(label, draws),
+        )
+
+    def _indices(self) -> list[int]:
+        return [int(index) for index in self.case["keyframe_idx"].flatten()]
+
+
+def prepare_stage(case: Case) -> StageRun:
+    """The small networks of a case, filled as the reference's were, and its conditions."""
+    settings = case.settings
+    return StageRun(
+        case=case,
+        stage=_stage(case),
+        conditioning=_conditioning(case),
+        unet=small_unet(settings["unet"], stage=settings["stage"]),
+        codec=small_vae(settings["vae"]),
+    )
+
+
 def check_stage(case: Case) -> list[Comparison]:
     """Conditions, first predictions, every latent and the first decoded frame of a stage."""
-    stage: Literal["keyframes", "interpolation"] = case.settings["stage"]
-    return _check_keyframes(case) if stage == "keyframes" else _check_interpolation(case)
+    run = prepare_stage(case)
+    return _check_keyframes(run) if run.is_keyframes else _check_interpolation(run)
 
 
-def _check_keyframes(case: Case) -> list[Comparison]:
-    settings, label, tolerance = case.settings, case.settings["label"], case.tolerance(5e-4)
-    conditioning, stage = _conditioning(case), _stage(case)
-    unet, codec = small_unet(settings["unet"], stage="keyframes"), small_vae(settings["vae"])
-    frames = case["keyframe_idx"].tolist()
-    batch, num_frames = len(frames), len(frames[0])
-    seen = conditioning.at_keyframes(
-        frames, concat=case["c_concat"], fps=stage.fps, residual_scale=stage.residual_scale
+def _check_keyframes(run: StageRun) -> list[Comparison]:
+    case, stage = run.case, run.stage
+    label, tolerance = case.settings["label"], case.tolerance(5e-4)
+    batch, num_frames = case["keyframe_idx"].shape
+    seen = run.conditioning.at_keyframes(
+        case["keyframe_idx"].tolist(), concat=case["c_concat"], fps=stage.fps, residual_scale=stage.residual_scale
     )
-    x_T = batch * num_frames
-    predictions = _first_predictions(case, seen, unet, labelled_normal(f"{label}/randn/{x_T}", *case["c_concat"].shape))
-    pictures = labelled_normal(f"{label}/image", batch, 3, int(settings["height"]), int(settings["width"])).tanh()
-    # The reference encodes every copy of the first frame and keeps the first copy of each clip.
-    first_frame = codec.encode(pictures, noise=TableNoise(label, range(0, x_T, num_frames)))
-    latents_seen = _record_latents(unet)
-    latents = generate_keyframes(
-        unet,
-        conditioning,
-        first_frame,
-        frames,
-        stage=stage,
-        sampling=_sampling(stage),
-        noise=TableNoise(label, range(x_T, x_T + 1 + stage.num_inference_steps)),
-    )
+    noisy = labelled_normal(f"{label}/randn/{batch * num_frames}", *case["c_concat"].shape)
+    predictions = _first_predictions(case, seen, run.unet, noisy)
+    first_frame = run.start()
+    latents_seen = _record_latents(run.unet)
+    latents = run.generate(first_frame)
     concat = first_frame[:, :, None].expand(-1, -1, num_frames, -1, -1)
     return [
         absolute("c_concat", concat, case["c_concat"], tolerance=tolerance),
         *_conditions(case, seen),
         *predictions,
-        *_results(case, latents_seen, latents, stage=stage, codec=codec),
+        *_results(case, latents_seen, latents, stage=stage, codec=run.codec),
     ]
 
 
-def _check_interpolation(case: Case) -> list[Comparison]:
-    settings, label, tolerance = case.settings, case.settings["label"], case.tolerance(5e-4)
-    conditioning, stage = _conditioning(case), _stage(case)
-    unet, codec = small_unet(settings["unet"], stage="interpolation"), small_vae(settings["vae"])
-    indices = case["keyframe_idx"].flatten().tolist()
-    num_frames = int(settings["num_frames"])
-    seen = conditioning.at_all_frames(concat=case["c_concat"], fps=stage.fps, residual_scale=stage.residual_scale)
-    size = (int(settings["height"]), int(settings["width"]))
-    pictures = labelled_normal(f"{label}/keyframe_clip", 1, 3, len(indices), *size).tanh()[0].transpose(0, 1)
-    x_T = num_frames + len(indices)
-    keyframes = codec.encode(pictures, noise=TableNoise(label, range(num_frames, x_T))).transpose(0, 1)[None]
-    predictions = _first_predictions(case, seen, unet, case["x_T"])
-    latents_seen = _record_latents(unet)
-    # Two draws are wasted on keyframe noise that the reference does not use.
-    later = range(x_T + 4, x_T + 4 + stage.num_inference_steps)
-    latents = interpolate(
-        unet,
-        conditioning,
-        keyframes,
-        indices,
-        stage=stage,
-        mode="released",
-        sampling=_sampling(stage),
-        noise=TableNoise(label, (x_T, x_T + 2, *later)),
-    )
+def _check_interpolation(run: StageRun) -> list[Comparison]:
+    case, stage = run.case, run.stage
+    tolerance = case.tolerance(5e-4)
+    seen = run.conditioning.at_all_frames(concat=case["c_concat"], fps=stage.fps, residual_scale=stage.residual_scale)
+    predictions = _first_predictions(case, seen, run.unet, case["x_T"])
+    keyframes = run.start()
+    latents_seen = _record_latents(run.unet)
+    latents = run.generate(keyframes)
     channels = latents.shape[1]
     return [
         absolute("z_keyframe", keyframes, case["z_keyframe"], tolerance=tolerance),
@@ -113,7 +162,7 @@ def _check_interpolation(case: Case) -> list[Comparison]:
         absolute("c_concat", latents_seen[0][:, channels:], case["c_concat"], tolerance=tolerance),
         *_conditions(case, seen),
         *predictions,
-        *_results(case, latents_seen, latents, stage=stage, codec=codec),
+        *_results(case, latents_seen, latents, stage=stage, codec=run.codec),
     ]
 
 

@@ -34,7 +34,7 @@ def test_every_card_has_its_verdict(weights: Path, *, as_json: bool) -> None:
         plan = json.loads(outcome.stdout)
         assert plan["cards"] == {"12 GB": "fits", "16 GB": "fits", "24 GB": "fits"}
         assert plan["machine"]["memory_bytes"] > 0
-        assert plan["weights"]["keyframes_unet"]["dtype"] == "bfloat16"
+        assert plan["weights"]["keyframes_unet"]["dtype"] == "float16"
     else:
         assert all(f"{card} card: fits" in outcome.stdout for card in ("12 GB", "16 GB", "24 GB"))
         assert "this machine (" in outcome.stdout

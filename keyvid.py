@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "worker": ("workers.cli",),
     "reconciler": ("workers.cli",),
     "keys": ("service.access.cli",),
+    "dispatcher": ("workers.cli",),
     "openapi": ("service.cli",),
     "train": ("model.training.cli",),
     "data": ("model.datasets.cli",),

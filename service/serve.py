@@ -1,4 +1,4 @@
-"""The whole service on one machine: API, worker and reconciler as child processes, each restarted when it dies.
+"""The whole service on one machine: API, worker, reconciler and dispatcher as children, each restarted when it dies.
 
 What they share is on disk under the data folder, so any of them may be killed at any time and nothing is lost.
 """
@@ -82,7 +82,7 @@ def free_port(host: str) -> int:
 
 
 def children(*, host: str, port: int, environment: Mapping[str, str]) -> list[Child]:
-    """The three processes of the service."""
+    """The processes of the service."""
     keyvid = [sys.executable, "-m", "keyvid"]
     # A supervisor that is killed outright takes its children along: they watch its process id.
     inherited = {**environment, PARENT_VARIABLE: str(os.getpid())}
@@ -90,6 +90,7 @@ def children(*, host: str, port: int, environment: Mapping[str, str]) -> list[Ch
         Child("api", [*keyvid, "api", "--host", host, "--port", str(port)], inherited),
         Child("worker", [*keyvid, "worker"], inherited),
         Child("reconciler", [*keyvid, "reconciler"], inherited),
+        Child("dispatcher", [*keyvid, "dispatcher"], inherited),
     ]
 
 

@@ -53,6 +53,22 @@ def reconciler() -> None:
 
 
 @app.command()
+def dispatcher() -> None:
+    """Send the webhooks that are due, until SIGTERM."""
+    from workers.logs import configure_logs
+    from workers.parent import end_with_parent
+    from workers.webhooks.dispatcher import run_dispatcher
+
+    settings = settings_or_exit(Settings)
+    configure_logs(settings, process="dispatcher")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    end_with_parent(os.environ)
+    run_dispatcher(settings, stop)
+
+
+@app.command()
 def doctor(
     *,
     model: Annotated[

@@ -23,6 +23,7 @@ from workers.jobs import (
 from workers.quarantine import note_poison
 from workers.quota import charge
 from workers.tables import EventRow, FileRow, JobRow
+from workers.webhooks.outbox import owe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,6 +115,7 @@ def record(transaction: Transaction, row: JobRow, kind: EventType, **extra: obje
         data["cancel_requested_at"] = row.cancel_requested_at
     if row.failure_code is not None:
         data["error"] = {"code": row.failure_code, "message": row.failure_message}
+    owe(transaction, row, kind)
     transaction.lock_events()
     transaction.session.add(EventRow(job_id=row.id, seq=row.seq, type=kind, data=data, at=transaction.now))
 

@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     orphan_seconds: float = Field(3600.0, gt=0, description="Age from which unreferenced blobs and files are swept.")
     reconcile_seconds: float = Field(1.5, gt=0, description="Period of the reconciler.")
 
+    dispatch_seconds: float = Field(1.0, gt=0, description="How often the dispatcher looks for webhooks that are due.")
+    webhook_timeout_seconds: float = Field(15.0, gt=0, le=60, description="Time a webhook's receiver has to answer.")
+    webhook_private_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that webhooks may reach at private addresses, on any port, and over plain http."
+    )
+
     quota_requests_per_minute: int = Field(600, ge=0, description="Requests a minute of each key; 0 is no limit.")
     quota_creates_per_minute: int = Field(10, ge=0, description="New videos a minute of each tenant; 0 is no limit.")
     quota_running: int = Field(2, ge=0, description="Videos of one tenant made at once, others wait; 0 is no limit.")

@@ -1,0 +1,109 @@
+"""One webhook's POST, to receivers of every temper."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.receivers import Receiver, receiving
+from tests.servers import free_port
+from workers.webhooks.address import Target, parse_target
+from workers.webhooks.sending import MAX_EXCERPT, PostFailed, Reply, post
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODY = b'{"type":"video.completed"}'
+LOOPBACK = "127.0.0.1"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that says 204."""
+    with receiving() as running:
+        yield running
+
+
+def _target(url: str) -> Target:
+    return parse_target(url, private_hosts=("hooks.example", LOOPBACK))
+
+
+def _post(url: str, *, timeout_s: float = 5.0) -> Reply:
+    return post(_target(url), LOOPBACK, headers={"X-Test": "1"}, body=BODY, timeout_s=timeout_s)
+
+
+def test_bytes_arrive_as_they_were_given(receiver: Receiver) -> None:
+    """Path, query, header fields and body are the ones of the call."""
+    reply = _post(receiver.url)
+
+    assert reply.is_success
+    (got,) = receiver.received
+    assert (got.path, got.body, got.headers["X-Test"]) == ("/hook?x=1", BODY, "1")
+
+
+def test_connection_goes_to_the_address_that_was_checked(receiver: Receiver) -> None:
+    """The name is not looked up again: a name that does not even exist reaches its pinned address."""
+    url = receiver.url.replace(LOOPBACK, "hooks.example")
+
+    assert _post(url).is_success
+    assert receiver.received[0].headers["Host"].startswith("hooks.example:")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 410, 500, 503])
+def test_only_2xx_is_success_and_redirects_are_not_followed(receiver: Receiver, status: int) -> None:
+    """One request, one answer."""
+    receiver.answer = lambda: (status, {"Location": receiver.url}, b"")
+
+    reply = _post(receiver.url)
+
+    assert (reply.status, reply.is_success, len(receiver.received)) == (status, False, 1)
+
+
+def test_reply_is_read_only_so_far(receiver: Receiver) -> None:
+    """A large reply is cut, and what cannot be shown becomes a blank."""
+    receiver.answer = lambda: (500, {}, b"no\x00\x1b[31m\n" + b"x" * 10_000_000)
+
+    excerpt = _post(receiver.url).excerpt
+
+    assert len(excerpt) == MAX_EXCERPT
+    assert excerpt.startswith("no  [31m x")
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("120", 120.0), ("soon", None), ("-5", None)])
+def test_retry_after_is_understood(receiver: Receiver, header: str, seconds: float | None) -> None:
+    """Seconds are taken, nonsense is not."""
+    receiver.answer = lambda: (503, {"Retry-After": header}, b"")
+
+    assert _post(receiver.url).retry_after_s == seconds
+
+
+def test_receiver_that_drips_is_left_after_the_whole_time(receiver: Receiver) -> None:
+    """Each byte comes in time, the answer does not."""
+    receiver.drips = True
+    started = time.monotonic()
+
+    with pytest.raises(PostFailed, match="timeout"):
+        _post(receiver.url, timeout_s=0.5)
+
+    assert time.monotonic() - started < 5
+
+
+def test_receiver_that_never_answers_is_left() -> None:
+    """A connection that is accepted and then ignored ends in time."""
+    with socket.create_server((LOOPBACK, 0)) as server, pytest.raises(PostFailed, match="timeout"):
+        _post(f"http://{LOOPBACK}:{server.getsockname()[1]}/", timeout_s=0.3)
+
+
+def test_receiver_that_is_not_there_is_told_so() -> None:
+    """Nobody listens."""
+    with pytest.raises(PostFailed, match="connection_failed"):
+        _post(f"http://{LOOPBACK}:{free_port()}/")
+
+
+def test_receiver_that_is_no_web_server_is_told_so(receiver: Receiver) -> None:
+    """TLS to a plain server fails as TLS."""
+    with pytest.raises(PostFailed, match="tls_failed"):
+        _post(receiver.url.replace("http:", "https:"))

@@ -9,7 +9,7 @@ PORT ?= 8000
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check fix bench train-mini evaluate-mini clean
+.PHONY: help setup demo serve test test-full-size check fix bench train-mini evaluate-mini clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ serve: $(VENV)/.installed ## run the whole service on this machine (PORT=8000 DA
 test: $(VENV)/.installed-dev ## run every test, with the real servers they need
 	@tests/install-servers
 	@$(BIN)/python -m pytest
+
+test-full-size: $(VENV)/.installed-dev ## run the published networks once at full size, with random weights (minutes, 7 GB)
+	@$(BIN)/python -m pytest -m full_size tests/full_size
 
 check: $(VENV)/.installed-dev ## format, lint, types, imports, Dockerfile and compose file; changes nothing
 	@$(BIN)/ruff format --check .

@@ -183,7 +183,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=4,  # more steps cost time and add jitter: docs/model-card.md
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.12, 0.10, 0.025, 0.02),
+            residual_scale=(0.15, 0.155, 0.043, 0.024),
             dynamic_rescale=False,
         ),
         interpolation=StageConfig(
@@ -191,7 +191,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=2,
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.065, 0.075, 0.034, 0.035),
+            residual_scale=(0.083, 0.094, 0.037, 0.039),
             dynamic_rescale=False,
         ),
         text_encoder=text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,11 +56,46 @@ def motion_curve(scores: Sequence[float] | FloatArray) -> MotionCurve:
     return MotionCurve(tuple(float(value) for value in values), peaks, valleys)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyframeChoice:
+    """How Algorithm 1 comes to its keyframes.
+
+    Args:
+        peaks, valleys: frames chosen for what is heard in them.
+        base: frame 0 and these, ascending.
+        gaps: frames from each of `base` to the next one, or to the end.
+        extra: how many more frames each gap gets.
+    """
+
+    peaks: tuple[int, ...]
+    valleys: tuple[int, ...]
+    base: tuple[int, ...]
+    gaps: tuple[int, ...]
+    extra: tuple[int, ...]
+
+    def indices(self) -> tuple[int, ...]:
+        """All keyframes, ascending: the extra ones evenly spread in their gaps."""
+        filling = [
+            left + length * step // (number + 1)
+            for left, length, number in zip(self.base, self.gaps, self.extra, strict=True)
+            for step in range(1, number + 1)
+        ]
+        return tuple(sorted([*self.base, *filling]))
+
+
 def plan_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframePlan:
     """Choose the keyframes: frame 0, the first peaks, the lowest valley between neighbours, the rest in proportion.
 
     Raises: ValueError when the curve has fewer frames than keyframes are asked for.
-    Source: KeyVID, Algorithm 1, whose free choices (which peaks, which valley, rounding) are made in the order of time.
+    Source: KeyVID, Algorithm 1.
+    """
+    return KeyframePlan(choose_keyframes(curve, num_keyframes=num_keyframes).indices(), len(curve.values))
+
+
+def choose_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframeChoice:
+    """Run Algorithm 1, whose free choices (which peaks, which valley, rounding) are made in the order of time.
+
+    Raises: ValueError when the curve has fewer frames than keyframes are asked for.
     """
     num_frames = len(curve.values)
     if num_frames < num_keyframes:
@@ -72,23 +108,18 @@ def plan_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) ->
         if between:
             valleys.append(min(between, key=lambda frame: smoothed[frame]))
     base = sorted({0, *peaks, *valleys})
-    extra = _spread(base, num_keyframes - len(base), num_frames)
-    return KeyframePlan(tuple(sorted([*base, *extra])), num_frames)
+    gaps = tuple(right - left for left, right in itertools.pairwise([*base, num_frames]))
+    extra = _share_out(num_keyframes - len(base), gaps)
+    return KeyframeChoice(tuple(peaks), tuple(valleys), tuple(base), gaps, extra)
 
 
-def _spread(base: Sequence[int], count: int, num_frames: int) -> list[int]:
-    """Place `count` more frames in the gaps of `base`, in proportion to their length (largest remainder)."""
-    gaps = list(itertools.pairwise([*base, num_frames]))
-    # Whole numbers keep ties exact: shares are lengths * count / num_frames.
-    units, remainders = np.divmod(np.array([right - left for left, right in gaps]) * count, num_frames)
+def _share_out(count: int, gaps: Sequence[int]) -> tuple[int, ...]:
+    """How many of `count` more frames each gap gets: in proportion to its length (largest remainder)."""
+    # Whole numbers keep ties exact: shares are lengths * count / number of frames.
+    units, remainders = np.divmod(np.array(gaps) * count, sum(gaps))
     largest_first = np.argsort(-remainders, kind="stable")
     units[largest_first[: count - int(units.sum())]] += 1
-    units = _fit_into_gaps(units, [right - left - 1 for left, right in gaps])
-    return [
-        left + (right - left) * step // (int(number) + 1)
-        for (left, right), number in zip(gaps, units, strict=True)
-        for step in range(1, int(number) + 1)
-    ]
+    return tuple(int(number) for number in _fit_into_gaps(units, [gap - 1 for gap in gaps]))
 
 
 def _fit_into_gaps(units: npt.NDArray[np.int_], capacities: Sequence[int]) -> npt.NDArray[np.int_]:

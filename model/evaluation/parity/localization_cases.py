@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from model.evaluation.parity.case import Case, Comparison, absolute, exact
 from model.localization.labels import label_window, motion_label, normalise_label
-from model.localization.plan import find_peaks_and_valleys, motion_curve, plan_keyframes, smooth
+from model.localization.plan import choose_keyframes, find_peaks_and_valleys, motion_curve, smooth
 from model.localization.released_plan import ReleasedPlan, inference_plan, training_plan, uniform_training_plan
 
 if TYPE_CHECKING:
@@ -103,11 +103,23 @@ def _training(case: Case, name: str) -> ReleasedPlan:
 
 
 def _paper(case: Case, name: str) -> list[Comparison]:
+    """Algorithm 1, each of its choices."""
     curve = motion_curve(case[f"{name}.curve"].numpy())
+    choice = choose_keyframes(curve)
+    chosen = {
+        "peaks_detected": curve.peaks,
+        "valleys_detected": curve.valleys,
+        "chosen_peaks": choice.peaks,
+        "chosen_valleys": choice.valleys,
+        "base_keyframes": choice.base,
+        "bin_weights": choice.gaps,
+        "allocated": choice.extra,
+        "keyframes": choice.indices(),
+    }
     return [
-        exact(f"{name}.peaks_detected", curve.peaks, case[f"{name}.peaks_detected"]),
-        exact(f"{name}.valleys_detected", curve.valleys, case[f"{name}.valleys_detected"]),
-        exact(f"{name}.keyframes", plan_keyframes(curve).indices, case[f"{name}.keyframes"]),
+        exact(f"{name}.{what}", values, case[f"{name}.{what}"])
+        for what, values in chosen.items()
+        if f"{name}.{what}" in case
     ]
 
 

@@ -30,6 +30,7 @@ from service.openapi import install_openapi
 from service.settings import ServiceSettings
 from service.videos import routes as videos
 from service.videos.forecasts import Forecasts
+from service.webhooks import routes as webhooks
 from workers.audit import AuditLog
 from workers.broker import open_broker
 from workers.job_store import open_job_store
@@ -38,6 +39,7 @@ from workers.quarantine import Quarantine
 from workers.quota import default_limits
 from workers.roster import Roster
 from workers.storage import open_storage
+from workers.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +49,8 @@ ROUTERS = (
     videos.router,
     files.router,
     models.router,
+    webhooks.endpoints,
+    webhooks.deliveries,
     access.router,
     admin.router,
     blobs.router,
@@ -84,6 +88,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     forecasts=Forecasts(store.database),
                     gate=Gate(keys, settings),
                     keys=keys,
+                    webhooks=WebhookStore(store.database),
                     roster=Roster(store.database),
                     quarantine=Quarantine(store.database),
                     audit=AuditLog(store.database),
@@ -116,7 +121,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
                 "Content-Type",

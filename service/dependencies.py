@@ -14,12 +14,14 @@ from service.files.service import FileService
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.service import VideoService
+from service.webhooks.service import WebhookService
 from workers.audit import AuditLog
 from workers.job_store import JobStore
 from workers.key_store import KeyStore
 from workers.quarantine import Quarantine
 from workers.roster import Roster
 from workers.storage import BlobStore
+from workers.webhooks.store import WebhookStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Resources:
     forecasts: Forecasts
     gate: Gate
     keys: KeyStore
+    webhooks: WebhookStore
     roster: Roster
     quarantine: Quarantine
     audit: AuditLog
@@ -82,7 +85,13 @@ def get_files(resources: ResourcesDep, principal: PrincipalDep) -> FileService:
     return FileService(store=resources.store, storage=resources.storage, settings=resources.settings, caller=principal)
 
 
+def get_webhooks(resources: ResourcesDep, principal: PrincipalDep) -> WebhookService:
+    """Operations on the caller's webhooks."""
+    return WebhookService(webhooks=resources.webhooks, settings=resources.settings, caller=principal)
+
+
 SettingsDep = Annotated[ServiceSettings, Depends(get_settings)]
 StorageDep = Annotated[BlobStore, Depends(get_storage)]
 VideosDep = Annotated[VideoService, Depends(get_videos)]
 FilesDep = Annotated[FileService, Depends(get_files)]
+WebhooksDep = Annotated[WebhookService, Depends(get_webhooks)]

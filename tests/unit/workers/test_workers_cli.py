@@ -50,7 +50,7 @@ def test_doctor_fails_when_something_is_missing(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("_installation")
-@pytest.mark.parametrize("command", ["worker", "reconciler", "doctor"])
+@pytest.mark.parametrize("command", ["worker", "reconciler", "dispatcher", "doctor"])
 def test_wrong_setting_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """Nothing starts, and the variable is named."""
     monkeypatch.setenv("KEYVID_MAX_ATTEMPTS", "none")

@@ -15,7 +15,7 @@ from model.clips import AudioClip
 from model.errors import CheckpointMismatch, CheckpointMissing
 from model.evaluation.metrics.sync_metrics import alignment_probability, relative_sync
 from model.evaluation.networks.sync_classifier import SyncClassifier
-from model.evaluation.networks.sync_windows import JudgeConfig, mel_windows, shrink, video_windows
+from model.evaluation.networks.sync_windows import JudgeConfig, mel_windows, video_windows
 from model.media.mel import SAMPLE_RATE_HZ, log_mel_batch, normalize_loudness, resample
 from model.serialization import from_json
 
@@ -36,7 +36,7 @@ class JudgeReading:
 
     Args:
         score: logit that they belong together, the mean over the clip's windows.
-        alignment: how much better single frames after the first fit the sound than the first one, about 0.5.
+        alignment: how much better it fits the sound than its first frame standing still, 0 to 1; about 0.5.
         features: the video's embedding, float32 `[D]`.
     """
 
@@ -69,18 +69,18 @@ class SyncJudge:
     def read(self, frames: Frames, audio: AudioClip) -> JudgeReading:
         """Judge decoded frames uint8 `[T, H, W, 3]`, T at least 48, and the sound from the first one on.
 
-        The judge has no embeddings of single pictures; a frame's fit is its score as a video of one frame.
+        The judge has no embeddings of single pictures. Its alignment compares the windows of the video with a video in
+        which the first frame stands still.
         """
-        config = self._config
+        config, network = self._config, self._network
         pictures = torch.from_numpy(frames[list(config.seen)])
-        seen = self._network.video(video_windows(config, pictures))
-        heard = self._network.audio(mel_windows(config, self._mel(audio)))
-        still = shrink(config, pictures.permute(0, 3, 1, 2).float() / 127.5 - 1)
-        each = self._network.video(still[:, :, None])
-        fits = self._network.compare(heard.mean(dim=0).expand(len(each), -1), each)[None]
+        seen = network.video(video_windows(config, pictures))
+        still = network.video(video_windows(config, pictures[:1].expand_as(pictures)))
+        heard = network.audio(mel_windows(config, self._mel(audio)))
+        scores, of_still = network.compare(heard, seen), network.compare(heard, still)
         return JudgeReading(
-            score=float(self._network.compare(heard, seen).mean()),
-            alignment=float(alignment_probability(fits[:, 1:], fits[:, :1])),
+            score=float(scores.mean()),
+            alignment=float(alignment_probability(scores[:, None], of_still[:, None]).mean()),
             features=seen.mean(dim=0).float().numpy(),
         )
 
@@ -97,5 +97,5 @@ def relsync(generated: JudgeReading, truth: JudgeReading) -> float:
 
 
 def alignsync(generated: JudgeReading, truth: JudgeReading) -> float:
-    """AlignSync of one video: RelSync weighed with how its single frames fit the sound, about half of it."""
+    """AlignSync of one video: RelSync weighed with how much better it fits the sound than a still, about half of it."""
     return generated.alignment * relsync(generated, truth)

@@ -36,15 +36,15 @@ class JudgeRecipe(Recipe):
 def sync_judge() -> JudgeRecipe:
     """The judge behind RelSync: AVSync's architecture, small, on procedural clips.
 
-    ASVA: 32 videos of 21 windows, AdamW 2e-4, 40,000 steps from towers that were pretrained. Here: 6 clips of 5 windows
+    ASVA: 32 videos of 21 windows, AdamW 2e-4, 40,000 steps from towers that were pretrained. Here: 8 clips of 5 windows
     from nothing, so the rate is higher.
     """
     return JudgeRecipe(
         task="sync-judge",
-        steps=2_000,
-        batch_size=6,
-        optimisation=Optimisation(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, betas=(0.9, 0.999)),
-        clips=ClipSchedule(first_seed=JUDGE_SEED, num_clips=10_240, ready=1_024, per_step=6),
+        steps=800,
+        batch_size=8,
+        optimisation=Optimisation(learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.99, betas=(0.9, 0.999)),
+        clips=ClipSchedule(first_seed=JUDGE_SEED, num_clips=6_144, ready=1_024, per_step=8),
         seed=4,
         checkpoint_every=100,
         validate_every=100,

@@ -2,6 +2,7 @@
 
 The published classifier compares two seconds with two seconds, and learns from videos long enough to shift them.
 Procedural clips are two seconds long, so the windows are shorter, and a clip's score is the mean over its windows.
+Frames are shown as what has changed since the one before: a small network on few clips is lost among pictures.
 Symbols: W windows a clip, F frames a window.
 """
 
@@ -17,6 +18,7 @@ from model.evaluation.networks.sync_classifier import SyncClassifierConfig
 
 _MEL_COLUMNS_PER_S = 100
 _VIDEO_FPS = 24
+_CHANGE_SCALE = 4.0  # most changes are small; brings them to about the spread of a picture
 _FFT_OVERHANG_COLUMNS = 2  # a window of one second has 98 whole analysis frames
 
 
@@ -57,16 +59,16 @@ class JudgeConfig:
 
 
 def video_windows(config: JudgeConfig, frames: Tensor) -> Tensor:
-    """Windows `[W, 3, F, height, width]` in [-1, 1] of a clip's `seen` frames, uint8 `[n, H, W, 3]` of any size."""
-    small = shrink(config, frames.permute(0, 3, 1, 2).float() / 127.5 - 1)
+    """Windows `[W, 3, F, height, width]` of a clip's `seen` frames, uint8 `[n, H, W, 3]` of any size.
+
+    Values are changes since the frame before, those of a window's first frame zero.
+    """
+    pixels = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+    small = functional.interpolate(pixels, size=(config.height, config.width), mode="area")
     place = {frame: index for index, frame in enumerate(config.seen)}
     picked = [small[[place[frame] for frame in config.frames_from(start)]] for start in config.starts]
-    return torch.stack(picked).transpose(1, 2)
-
-
-def shrink(config: JudgeConfig, pixels: Tensor) -> Tensor:
-    """Frames `[n, 3, H, W]` at the judge's size, by area."""
-    return functional.interpolate(pixels, size=(config.height, config.width), mode="area")
+    windows = torch.stack(picked).transpose(1, 2)
+    return _CHANGE_SCALE * windows.diff(dim=2, prepend=windows[:, :, :1])
 
 
 def mel_windows(config: JudgeConfig, mel: Tensor) -> Tensor:

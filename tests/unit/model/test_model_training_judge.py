@@ -67,7 +67,7 @@ def test_windows_of_picture_and_sound_cover_the_same_time() -> None:
     frames[30] = 255
     mel = log_mel_batch(torch.from_numpy(sound((1.25,)))[None])[0]
 
-    seen = video_windows(config, frames[list(config.seen)]).mean(dim=(1, 3, 4))
+    seen = video_windows(config, frames[list(config.seen)]).abs().mean(dim=(1, 3, 4))
     heard = mel_windows(config, mel).mean(dim=(1, 2))
 
     assert seen.shape == (5, 12)
@@ -75,7 +75,7 @@ def test_windows_of_picture_and_sound_cover_the_same_time() -> None:
     for index, start in enumerate(config.starts):
         if start <= 30 < start + 24:
             at = 30 - start
-            assert int(seen[index].argmax()) == at // 2
+            assert int(seen[index].argmax()) == at // 2 or at == 0  # a window's first frame shows no change
             onset = int((heard[index] > heard[index].mean()).nonzero()[0])
             assert abs(onset * 24 / 100 - at) <= 1
 
@@ -101,7 +101,9 @@ def test_judge_learns_which_sound_belongs_to_which_window() -> None:
 
 def test_other_clips_are_negatives_too() -> None:
     """Every sound window of the batch is scored with every video window."""
-    scores = JudgeTask(SMALL).eval().score_pairs(beating_batch())
+    task = JudgeTask(SMALL).eval()
+
+    scores = task.score_pairs(*task.embed(beating_batch()))
 
     assert scores.shape == (15, 15)
 

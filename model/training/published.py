@@ -178,6 +178,8 @@ def _split(
     clips = folder.of_split("train")
     if folder.missing and run.on_broken == "stop":
         raise DataError(f"{len(folder.missing)} listed clips are not there, such as {folder.missing[0]}")
+    for name in (*folder.missing, *folder.partial):
+        logger.warning("skipped: %s is not there, or not whole", name)
     order = np.random.RandomState(_SPLIT_SEED).permutation(len(clips)).tolist()
     count = round(held_out * len(clips))
     kept = [clips[index] for index in sorted(order[count:])]

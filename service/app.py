@@ -28,11 +28,13 @@ from service.models import routes as models
 from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
 from service.settings import ServiceSettings
+from service.videos import follow_routes as follow
 from service.videos import routes as videos
 from service.videos.forecasts import Forecasts
 from service.webhooks import routes as webhooks
 from workers.audit import AuditLog
 from workers.broker import open_broker
+from workers.event_tickets import EventTickets
 from workers.job_store import open_job_store
 from workers.key_store import KeyStore
 from workers.quarantine import Quarantine
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 EXPOSED_HEADERS = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "Content-Range")
 ROUTERS = (
     videos.router,
+    follow.tickets,
+    follow.events,
     files.router,
     models.router,
     webhooks.endpoints,
@@ -87,6 +91,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     feed=feed,
                     forecasts=Forecasts(store.database),
                     gate=Gate(keys, settings),
+                    tickets=EventTickets(store.database),
                     keys=keys,
                     webhooks=WebhookStore(store.database),
                     roster=Roster(store.database),

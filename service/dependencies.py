@@ -16,6 +16,7 @@ from service.videos.forecasts import Forecasts
 from service.videos.service import VideoService
 from service.webhooks.service import WebhookService
 from workers.audit import AuditLog
+from workers.event_tickets import EventTickets
 from workers.job_store import JobStore
 from workers.key_store import KeyStore
 from workers.quarantine import Quarantine
@@ -36,6 +37,7 @@ class Resources:
     feed: EventFeed
     forecasts: Forecasts
     gate: Gate
+    tickets: EventTickets
     keys: KeyStore
     webhooks: WebhookStore
     roster: Roster

@@ -97,6 +97,12 @@ class Unauthorized(ServiceError):
     headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="keyvid"'})
 
 
+class InvalidTicket(Unauthorized):
+    """The ticket is used, expired, or another video's: make a new one."""
+
+    code = "invalid_ticket"
+
+
 class InsufficientScope(ServiceError):
     """The API key may not do this."""
 

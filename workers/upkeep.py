@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select
 
 from workers.jobs import Failure, JobStatus
 from workers.records import end_attempt, file_of
-from workers.tables import CheckpointRow, EventRow, FileRow, JobRow
+from workers.tables import CheckpointRow, EventRow, EventTicketRow, FileRow, JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,8 +102,9 @@ class Upkeep:
                 row.key, row.filename, row.media = None, "", {}
 
     def forget_expired(self, *, after_s: float) -> None:
-        """Drop the rows of jobs and files that were purged at least `after_s` seconds ago: nobody asks any more."""
+        """Drop the rows of jobs and files that were purged at least `after_s` seconds ago, and tickets that are too old."""
         with self._database.write() as transaction:
+            transaction.session.execute(delete(EventTicketRow).where(EventTicketRow.expires_at <= transaction.now))
             for table in (JobRow, FileRow):
                 transaction.session.execute(delete(table).where(table.purged_at <= transaction.now - after_s))
 

@@ -1,11 +1,10 @@
-"""/v1/videos: create, read, list, cancel, delete, download, follow."""
+"""/v1/videos: create, read, list, cancel, retry, delete, download; following one is in `follow_routes`."""
 
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
-from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.access.guard import GUARD_VIDEOS
@@ -14,7 +13,6 @@ from service.dependencies import ResourcesDep, VideosDep
 from service.multipart import receive_form
 from service.openapi import form_body, problems
 from service.readiness import check_free_disk
-from service.videos.events import HEADERS, PING_SECONDS, has_seen_the_end, stream_events
 from service.videos.schemas import ContentUrl, CreateVideoFields, Video, VideoDeleted, VideoList
 from service.videos.service import AUDIO_FIELD, IMAGE_FIELD, Variant, form_limits
 from workers.jobs import JobStatus
@@ -174,29 +172,3 @@ def get_content_url(
     """Make a link to the content that anybody may follow until it expires."""
     base = resources.settings.public_url or str(request.base_url)
     return videos.content_url(video_id, variant, base_url=base)
-
-
-@router.get(
-    "/{video_id}/events",
-    operation_id="streamVideoEvents",
-    response_class=EventSourceResponse,
-    responses={
-        200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        204: {"description": "The reader has seen the final event: there is nothing more."},
-        **problems(404, 410, 429, 503),
-    },
-)
-async def stream_video_events(
-    video_id: str,
-    resources: ResourcesDep,
-    videos: VideosDep,
-    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
-) -> Response:
-    """Follow a video: a snapshot, then every change until the final one; `Last-Event-ID` replays what was missed."""
-    last_seq = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
-    video = await run_in_threadpool(videos.get, video_id)
-    if has_seen_the_end(video, last_seq):
-        return Response(status_code=204)
-    resources.feed.check_room()
-    stream = stream_events(videos, resources.feed, video_id, last_seq=last_seq)
-    return EventSourceResponse(stream, ping=PING_SECONDS, headers=HEADERS)

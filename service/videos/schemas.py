@@ -254,6 +254,15 @@ class VideoDeleted(_Answer):
     deleted: bool = True
 
 
+class EventTicket(_Answer):
+    """What opens a video's event stream once, without an API key."""
+
+    object: Literal["event_ticket"] = "event_ticket"
+    ticket: str
+    expires_at: int
+    url: str = Field(description="The stream's address with the ticket, relative to this server.")
+
+
 class ContentUrl(_Answer):
     """A link to the content that works without anything else until it expires."""
 

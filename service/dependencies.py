@@ -52,7 +52,7 @@ class State(TypedDict):
     resources: Resources
 
 
-def get_resources(request: Request) -> Resources:
+async def get_resources(request: Request) -> Resources:
     """The application's resources."""
     resources: Resources = request.state.resources
     return resources
@@ -61,17 +61,17 @@ def get_resources(request: Request) -> Resources:
 ResourcesDep = Annotated[Resources, Depends(get_resources)]
 
 
-def get_settings(resources: ResourcesDep) -> ServiceSettings:
+async def get_settings(resources: ResourcesDep) -> ServiceSettings:
     """The settings."""
     return resources.settings
 
 
-def get_storage(resources: ResourcesDep) -> BlobStore:
+async def get_storage(resources: ResourcesDep) -> BlobStore:
     """Blob storage."""
     return resources.storage
 
 
-def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoService:
+async def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoService:
     """Operations on the caller's videos."""
     return VideoService(
         store=resources.store,
@@ -82,12 +82,12 @@ def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoService
     )
 
 
-def get_files(resources: ResourcesDep, principal: PrincipalDep) -> FileService:
+async def get_files(resources: ResourcesDep, principal: PrincipalDep) -> FileService:
     """Operations on the caller's files."""
     return FileService(store=resources.store, storage=resources.storage, settings=resources.settings, caller=principal)
 
 
-def get_webhooks(resources: ResourcesDep, principal: PrincipalDep) -> WebhookService:
+async def get_webhooks(resources: ResourcesDep, principal: PrincipalDep) -> WebhookService:
     """Operations on the caller's webhooks."""
     return WebhookService(webhooks=resources.webhooks, settings=resources.settings, caller=principal)
 

@@ -81,7 +81,7 @@ async def stream_video_events(
 ) -> Response:
     """Follow a video: a snapshot, then every change until the final one; `Last-Event-ID` replays what was missed."""
     last_seq = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-    videos = get_videos(resources, follower)
+    videos = await get_videos(resources, follower)
     video = await run_in_threadpool(videos.get, video_id)
     if has_seen_the_end(video, last_seq):
         return Response(status_code=204)

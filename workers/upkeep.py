@@ -102,7 +102,7 @@ class Upkeep:
                 row.key, row.filename, row.media = None, "", {}
 
     def forget_expired(self, *, after_s: float) -> None:
-        """Drop the rows of jobs and files that were purged at least `after_s` seconds ago, and tickets that are too old."""
+        """Drop the rows of jobs and files that were purged at least `after_s` seconds ago, and old tickets."""
         with self._database.write() as transaction:
             transaction.session.execute(delete(EventTicketRow).where(EventTicketRow.expires_at <= transaction.now))
             for table in (JobRow, FileRow):

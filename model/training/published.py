@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.config import ModelConfig
+    from model.datasets.cache import CachedClip
     from model.datasets.layout import DataClip, LayoutName
+    from model.datasets.motion import Scores
     from model.datasets.samples import ListeningSample, VideoSample
     from model.pretrained import Components
     from model.training.trainer import Batch, TrainingTask
@@ -41,6 +43,8 @@ logger = logging.getLogger(__name__)
 Sample = TypeVar("Sample")
 
 _VALIDATION_CLIPS = 32
+_KEYFRAME_FPS, _INTERPOLATED_FPS = 6, 24
+_MAX_MISSING_SCORES = 0.05  # decoders disagree about the last frames of a clip
 # The released split of the localizer: a permutation by numpy's legacy generator with this seed.
 _SPLIT_SEED = 42
 
@@ -130,8 +134,11 @@ class _Clips:
 
 
 def _train_on(recipe: PublishedRecipe, run: PublishedRun, task: TrainingTask, clips: _Clips) -> None:
+    sample_fps = _INTERPOLATED_FPS if recipe.task == "interpolation" else _KEYFRAME_FPS
     try:
-        Trainer(recipe, task, store=clips.source, folder=run.out, validation=clips.held_out).run()
+        Trainer(
+            recipe, task, store=clips.source, folder=run.out, validation=clips.held_out, sample_fps=sample_fps
+        ).run()
     finally:
         clips.source.close()
 
@@ -143,14 +150,15 @@ def _video_clips(recipe: StageRecipe, run: PublishedRun, config: ModelConfig) ->
     needs_scores = recipe.task == "interpolation" or options.keyframe_share > 0
 
     def draw(clip: DataClip, draws: np.random.RandomState) -> VideoSample:
-        scores = read_scores(run.data, clip) if needs_scores else None
+        decoded = cache.load(clip)
+        scores = _scores(run.data, clip, decoded) if needs_scores else None
         text = ClipText(clip.name, clip.caption)
         pick = (
             partial(keyframe_sample, keyframe_share=options.keyframe_share)
             if recipe.task == "keyframes"
             else interpolation_sample
         )
-        return pick(cache.load(clip), scores, text, draws=draws, rule=options.keyframe_rule, mel_frames=mel_frames)
+        return pick(decoded, scores, text, draws=draws, rule=options.keyframe_rule, mel_frames=mel_frames)
 
     return _split(recipe, run, draw, VideoBatch.of, held_out=options.held_out)
 
@@ -159,10 +167,22 @@ def _sounds(recipe: ListeningRecipe, run: PublishedRun, config: ModelConfig, mel
     cache = ClipCache(run.cache, FrameFit(config.video.height, config.video.width))
 
     def draw(clip: DataClip, draws: np.random.RandomState) -> ListeningSample:
+        decoded = cache.load(clip)
         text = ClipText(clip.name, clip.caption)
-        return listening_sample(cache.load(clip), read_scores(run.data, clip), text, draws=draws, mel_frames=mel_frames)
+        return listening_sample(decoded, _scores(run.data, clip, decoded), text, draws=draws, mel_frames=mel_frames)
 
     return _split(recipe, run, draw, ListeningBatch.of, held_out=recipe.options.held_out)
+
+
+def _scores(root: Path, clip: DataClip, decoded: CachedClip) -> Scores:
+    """Motion scores of a clip. Raises: DataError when there are none, or they are another clip's."""
+    scores = read_scores(root, clip)
+    expected = decoded.num_frames - 1
+    if abs(len(scores) - expected) > max(1, _MAX_MISSING_SCORES * expected):
+        raise DataError(
+            f"{clip.name} has {expected} pairs of frames, but {len(scores)} motion scores: measure it again"
+        )
+    return scores
 
 
 def _split(

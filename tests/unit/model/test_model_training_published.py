@@ -337,6 +337,19 @@ def test_stage_without_motion_scores_names_the_command(tmp_path: Path, start: Pa
     assert "keyvid data motion-scores" in result.output
 
 
+def test_scores_of_another_film_are_refused(tmp_path: Path, start: Path) -> None:
+    """A clip that was replaced after its motion was measured is named."""
+    write_class_folder(tmp_path / "data", per_class=1, classes=["hammering"])
+    (film,) = (tmp_path / "data").rglob("*.mp4")
+    np.save(f"{film}.dis.npy", np.ones(200, np.float32))
+    arguments = ["interpolation", "--out", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
+
+    result = CliRunner().invoke(app, [*arguments, "--start", str(start), "--steps", "1", "--set", "batch_size=1"])
+
+    assert result.exit_code == 2
+    assert "59 pairs of frames, but 200 motion scores" in result.output
+
+
 def test_smoke_lowers_the_loss_of_every_recipe() -> None:
     """The three recipes of keyvid-512 learn one batch of drawn clips, read from films with their motion scores."""
     result = CliRunner().invoke(app, ["--smoke"])

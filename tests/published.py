@@ -42,11 +42,11 @@ KEYFRAMES = {"keyframes_unet": keymap.UNET, "resampler": keymap.RESAMPLER}
 INTERPOLATION = {"interpolation_unet": keymap.UNET, "interpolation_resampler": keymap.RESAMPLER}
 
 
-def scaled_config() -> ModelConfig:
-    """keyvid-512 with every network of its kind, at a width of 16 to 32."""
+def scaled_config(*, model_channels: int = 16) -> ModelConfig:
+    """keyvid-512 with every network of its kind, at a width of 16 to 32; the UNets may be wider."""
     trunk = AudioTrunkConfig(dim=32, depth=1, heads=2)
     unet = UNetConfig(
-        model_channels=16, head_width=8, init_attention_heads=2, num_groups=8, context_dim=32, audio_dim=32
+        model_channels=model_channels, head_width=8, init_attention_heads=2, num_groups=8, context_dim=32, audio_dim=32
     )
     resampler = ResamplerConfig(dim=32, depth=1, head_width=8, heads=2, num_queries=2, embedding_dim=32, output_dim=32)
     published = keyvid_512()
@@ -71,14 +71,14 @@ def drawn(label: str, *shape: int) -> Tensor:
     return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(label.encode())))
 
 
-def stage_tensors(stage: str) -> dict[str, Tensor]:
+def stage_tensors(stage: str, *, config: ModelConfig | None = None) -> dict[str, Tensor]:
     """Every tensor of a stage's published checkpoint, `keyframes` or `interpolation`, at the scaled sizes."""
     own = KEYFRAMES if stage == "keyframes" else INTERPOLATION
     names = published_shapes("keyframe")
     if stage == "interpolation":
         names = {name: shape for name, shape in names.items() if ".frame_idx_embedding." not in name}
     labels = {rules.prefix: stage for rules in own.values()}
-    return scaled_tensors(names, {**own, **ENCODERS}, labels)
+    return scaled_tensors(names, {**own, **ENCODERS}, labels, config=config)
 
 
 def localizer_tensors() -> dict[str, Tensor]:
@@ -87,13 +87,17 @@ def localizer_tensors() -> dict[str, Tensor]:
 
 
 def scaled_tensors(
-    names: Mapping[str, tuple[int, ...]], parts: Mapping[str, KeyMap], labels: Mapping[str, str]
+    names: Mapping[str, tuple[int, ...]],
+    parts: Mapping[str, KeyMap],
+    labels: Mapping[str, str],
+    *,
+    config: ModelConfig | None = None,
 ) -> dict[str, Tensor]:
     """Tensors of published names at the scaled sizes; what conversion leaves out is a single number each.
 
     Args: labels: for prefixes whose values are a file's own, what to draw them from besides their name.
     """
-    expected = expected_tensors(scaled_config())
+    expected = expected_tensors(config or scaled_config())
     tensors = {}
     for name, published in names.items():
         owners = [(part, rules) for part, rules in parts.items() if name.startswith(rules.prefix)]

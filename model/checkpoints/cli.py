@@ -120,7 +120,7 @@ def convert(
     if result.config.interpolation_resampler is None:
         typer.echo(f"{'resampler':<24} shared by both stages")
     if result.config.localizer is None:
-        typer.echo(f"{'localizer':<24} none: keyframes must be given")
+        typer.echo(f"{'localizer':<24} none: keyvid-mini's is borrowed, or keyframes are given")
     typer.echo(f"keyvid generate IMAGE AUDIO --model {out}")
 
 

@@ -77,7 +77,7 @@ def test_a_folder_is_converted_and_verified(files: Path, tmp_path: Path) -> None
 
     assert converted.exit_code == 0, converted.output
     assert "KeyVID's keyframe checkpoint" in converted.stdout
-    assert "none: keyframes must be given" in converted.stdout
+    assert "none: keyvid-mini's is borrowed, or keyframes are given" in converted.stdout
     assert f"--model {out}" in converted.stdout
     assert verified.stdout == f"{out}: 8 files are whole\n"
     assert KeyVIDPipeline.from_pretrained(out).config.name == "scaled"

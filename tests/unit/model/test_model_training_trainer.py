@@ -18,7 +18,7 @@ from model.training.folder_order import FolderOrder, clip_of
 from model.training.memory import StaticMemory, TrainingOutOfMemory, advice, static_memory
 from model.training.recipes import Optimisation, Recipe
 from model.training.run_files import RunFiles
-from model.training.trainer import Trainer, TrainingTask, learning_rate
+from model.training.trainer import Trainer, TrainingDiverged, TrainingTask, learning_rate
 from model.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
@@ -78,6 +78,15 @@ class GreedyTask(CentreTask):
     def forward(self, batch: Numbers) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """An allocation of an exabyte."""
         return torch.empty(2**50, len(batch.values)).sum() + self.centre.sum(), {}
+
+
+class DivergingTask(CentreTask):
+    """Its loss is not a number."""
+
+    def forward(self, batch: Numbers) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """Not a number once it has seen this clip."""
+        loss, told = super().forward(batch)
+        return loss * (float("nan") if "clip-21" in batch.names else 1.0), told
 
 
 def recipe(**changes: object) -> Recipe:
@@ -174,6 +183,16 @@ def test_best_weights_are_those_of_the_lowest_held_out_loss(tmp_path: Path) -> N
     losses = [row["validation_loss"] for row in rows if "validation_loss" in row]
     assert len(losses) == 4
     assert losses == sorted(losses)
+
+
+def test_loss_that_is_not_a_number_names_its_clips(tmp_path: Path) -> None:
+    """The message has the step, the clips of the part by name, and the last good checkpoint."""
+    trainer = Trainer(recipe(accumulation=4), DivergingTask(), store=NumberSource(), folder=tmp_path)
+
+    with pytest.raises(
+        TrainingDiverged, match=r"step 2, clips \['clip-20', 'clip-21'\]; last checkpoint: step-0000002"
+    ):
+        trainer.run()
 
 
 def test_memory_that_ends_is_told_with_what_would_fit(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from service.settings import ServiceSettings
 from service.videos import follow_routes as follow
 from service.videos import routes as videos
 from service.videos.forecasts import Forecasts
+from service.videos.queue_places import QueuePlaces
 from service.webhooks import routes as webhooks
 from workers.audit import AuditLog
 from workers.broker import open_broker
@@ -90,6 +91,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     is_broker_up=broker.is_up,
                     feed=feed,
                     forecasts=Forecasts(store.database),
+                    places=QueuePlaces(store),
                     gate=Gate(keys, settings),
                     tickets=EventTickets(store.database),
                     keys=keys,

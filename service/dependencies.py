@@ -13,6 +13,7 @@ from service.events import EventFeed
 from service.files.service import FileService
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
+from service.videos.queue_places import QueuePlaces
 from service.videos.service import VideoService
 from service.webhooks.service import WebhookService
 from workers.audit import AuditLog
@@ -36,6 +37,7 @@ class Resources:
     is_broker_up: Callable[[], bool]
     feed: EventFeed
     forecasts: Forecasts
+    places: QueuePlaces
     gate: Gate
     tickets: EventTickets
     keys: KeyStore
@@ -78,6 +80,7 @@ async def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoS
         storage=resources.storage,
         settings=resources.settings,
         forecasts=resources.forecasts,
+        places=resources.places,
         caller=principal,
     )
 

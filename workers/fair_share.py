@@ -7,10 +7,11 @@ is priority, then age. So one tenant's single job waits for one job of each othe
 
 from __future__ import annotations
 
-import math
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 
 from workers.jobs import JobStatus
 from workers.quota import count_jobs, limits_of, locked_tenant
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from workers.access import Limits
     from workers.database import Transaction
-    from workers.jobs import Job
 
 
 def next_job(transaction: Transaction, claimable: Sequence[ColumnElement[bool]], *, defaults: Limits) -> JobRow | None:
@@ -66,42 +66,27 @@ def next_job(transaction: Transaction, claimable: Sequence[ColumnElement[bool]],
     return None
 
 
-def place_of(session: Session, job: Job) -> int:
-    """How many jobs run before a queued one, itself included, if no more come: 1 is the next."""
-    ahead = or_(
-        JobRow.priority < job.priority,
-        and_(JobRow.priority == job.priority, JobRow.created_at < job.created_at),
-        and_(JobRow.priority == job.priority, JobRow.created_at == job.created_at, JobRow.id < job.id),
+def queue_order(session: Session, model: str) -> list[str]:
+    """Ids of the waiting jobs of a model in the order of their turns, if no more come and each takes as long."""
+    query = (
+        select(JobRow.tenant, JobRow.created_at, JobRow.id)
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.model == model)
+        .order_by(JobRow.tenant, JobRow.priority, JobRow.created_at, JobRow.id)
     )
-    count = select(func.count()).select_from(JobRow)
-    own = 1 + int(
-        session.scalar(count.where(JobRow.status == JobStatus.QUEUED, JobRow.tenant == job.tenant, ahead)) or 0
-    )
-    queued = _queued(session)
-    queued.pop(job.tenant, None)
-    if not queued:
-        return own
-    shares = {share.id: share for share in session.scalars(select(TenantRow))}
+    lines = {tenant: list(rows) for tenant, rows in groupby(session.execute(query), key=itemgetter(0))}
+    shares = {row.id: row for row in session.scalars(select(TenantRow).where(TenantRow.id.in_(lines)))}
     clock = _clock(session)
-
-    def turns(tenant: str) -> tuple[float, float]:
+    turns = []
+    for tenant, line in lines.items():
         share = shares.get(tenant)
-        return (max(clock, share.turn_end), 1 / share.weight) if share else (clock, 1.0)
-
-    began, period = turns(job.tenant)
-    mine = began + (own - 1) * period  # the virtual time at which this job's turn starts
-    place = own
-    for tenant, waiting in queued.items():
-        start, step = turns(tenant)
-        place += min(waiting, max(0, math.ceil((mine - start) / step - 1e-9)))
-    return place
+        start, period = (max(clock, share.turn_end), 1 / share.weight) if share else (clock, 1.0)
+        waits_since = list(accumulate((created_at for _, created_at, _ in reversed(line)), min))[::-1]
+        for number, (_, _, job_id) in enumerate(line):
+            turns.append((start, waits_since[number], tenant, number, job_id))
+            start += period  # added up as claims do, or rounding would break ties another way
+    return [job_id for *_, job_id in sorted(turns)]
 
 
 def _clock(session: Session) -> float:
     """The virtual time: where the latest turn started."""
     return float(session.scalar(select(func.max(TenantRow.turn_start))) or 0.0)
-
-
-def _queued(session: Session) -> dict[str, int]:
-    query = select(JobRow.tenant, func.count()).where(JobRow.status == JobStatus.QUEUED).group_by(JobRow.tenant)
-    return dict(session.execute(query).all())

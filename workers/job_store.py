@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 
 from workers.access import NO_LIMITS, OPERATOR
 from workers.audit import note
 from workers.contract import VideoRequest
 from workers.database import Database, upgrade
 from workers.errors import FileExpired, FileNotKnown, IllegalTransition, JobExpired, JobNotFound
-from workers.fair_share import place_of
+from workers.fair_share import queue_order
 from workers.idempotency import job_made, remember
 from workers.ids import new_id
-from workers.jobs import NO_TERMS, EventType, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile, Terms
+from workers.jobs import NO_TERMS, EventType, Glance, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile, Terms
 from workers.leases import JobLeases
 from workers.quarantine import refuse_quarantined
 from workers.quota import admit, check_room, default_limits, locked_tenant, usage_of
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 
 LAST_CALL_S = 60.0  # so close to its last moment a job counts as expired to whoever wants its inputs
+
+
+_GLANCE = select(JobRow.status, JobRow.seq, JobRow.model, JobRow.expires_at).where(
+    JobRow.id == bindparam("job_id"), JobRow.tenant == bindparam("tenant"), JobRow.deleted_at.is_(None)
+)
 
 
 class JobStore(JobLeases):
@@ -155,10 +160,24 @@ class JobStore(JobLeases):
 
     def queue_position(self, job: Job) -> int | None:
         """Which turn this job has if no more come: 1 is the next. None when it does not wait."""
-        if job.status is not JobStatus.QUEUED:
-            return None
+        return self.queue_places(job.request.model).get(job.id) if job.status is JobStatus.QUEUED else None
+
+    def queue_places(self, model: str) -> Mapping[str, int]:
+        """The turns of all waiting jobs of a model, by their ids."""
         with self._database.read() as transaction:
-            return place_of(transaction.session, job)
+            return {job_id: place for place, job_id in enumerate(queue_order(transaction.session, model), start=1)}
+
+    def glance(self, job_id: str, *, tenant: str) -> Glance:
+        """What changes whenever anything of a job does: cheap, for callers who ask often.
+
+        Raises: JobNotFound, JobExpired.
+        """
+        row, now = self._database.glance(_GLANCE, job_id=job_id, tenant=tenant)
+        if row is None:
+            raise JobNotFound
+        if row.expires_at is not None and row.expires_at <= now:
+            raise JobExpired
+        return Glance(id=job_id, status=JobStatus(row.status), seq=row.seq, model=row.model)
 
     def dead(self, *, after: str | None, limit: int) -> Sequence[Job]:
         """Up to `limit` failed jobs of all tenants, latest first, beginning behind `after`; for operators.

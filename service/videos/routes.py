@@ -89,16 +89,24 @@ def get_video(
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Any:  # noqa: ANN401  (a Video, or a bare 304; the schema below says which)
     """Read a video: its status, stage and progress, and its result once it is completed."""
+    if if_none_match is not None:  # most polls end here, at a fraction of the cost
+        glance, position = videos.glance(video_id)
+        headers = _validators(glance.status, glance.seq, position)
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
     video = videos.get(video_id)
-    position = "" if video.queue_position is None else f".{video.queue_position}"
-    headers = {"ETag": f'W/"{video.seq}{position}"', "Cache-Control": "private, no-cache"}
-    if not video.status.is_terminal:
-        poll_ms = QUEUED_POLL_MS if video.status is JobStatus.QUEUED else RUNNING_POLL_MS
-        headers |= {"openai-poll-after-ms": str(poll_ms), "Retry-After": "1"}
-    if matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
+    response.headers.update(_validators(video.status, video.seq, video.queue_position))
     return video
+
+
+def _validators(status: JobStatus, seq: int, position: int | None) -> dict[str, str]:
+    """Header fields that tell a poller what it has, and when to ask again."""
+    turn = "" if position is None else f".{position}"
+    headers = {"ETag": f'W/"{seq}{turn}"', "Cache-Control": "private, no-cache"}
+    if not status.is_terminal:
+        poll_ms = QUEUED_POLL_MS if status is JobStatus.QUEUED else RUNNING_POLL_MS
+        headers |= {"openai-poll-after-ms": str(poll_ms), "Retry-After": "1"}
+    return headers
 
 
 @router.delete("/{video_id}", operation_id="deleteVideo", responses=problems(404, 410, 503))

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from service.multipart import Form
     from service.settings import ServiceSettings
     from service.videos.forecasts import Forecasts
+    from service.videos.queue_places import QueuePlaces
     from workers.job_store import JobStore
-    from workers.jobs import Job
+    from workers.jobs import Glance, Job
     from workers.storage import BlobStore
 
 Variant = Literal["video", "thumbnail"]
@@ -68,6 +69,7 @@ class VideoService:
     storage: BlobStore
     settings: ServiceSettings
     forecasts: Forecasts
+    places: QueuePlaces
     caller: Principal
 
     @property
@@ -136,6 +138,11 @@ class VideoService:
         """Read one video. Raises: JobNotFound."""
         return self._describe(self.store.get(video_id, tenant=self.tenant))
 
+    def glance(self, video_id: str) -> tuple[Glance, int | None]:
+        """What changes whenever a video does, and which turn it has. Raises: JobNotFound, JobExpired."""
+        glance = self.store.glance(video_id, tenant=self.tenant)
+        return glance, self.places.of_glance(glance)
+
     def list(self, *, after: str | None, limit: int, order: str, status: JobStatus | None) -> VideoList:
         """Read one page of videos. Raises: ValidationFailed when `after` is no video."""
         try:
@@ -193,7 +200,7 @@ class VideoService:
         return ContentUrl(url=url, expires_at=int(time.time()) + expires_s)
 
     def _describe(self, job: Job) -> Video:
-        position = self.store.queue_position(job) if job.status is JobStatus.QUEUED else None
+        position = self.places.of_job(job)
         return describe(job, queue_position=position, eta_seconds=self._eta_seconds(job, position=position))
 
     def _eta_seconds(self, job: Job, *, position: int | None = None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -13,10 +14,10 @@ from sqlalchemy import select, text
 
 from workers.access import Actor, Limits
 from workers.audit import AuditLog
-from workers.errors import IdempotencyKeyReused, InputNotKnown, InputQuarantined, QuotaExceeded
+from workers.errors import IdempotencyKeyReused, InputNotKnown, InputQuarantined, JobNotFound, QuotaExceeded
 from workers.idempotency import IdempotencyKey
 from workers.job_store import JobStore
-from workers.jobs import Failure, JobStatus, Priority
+from workers.jobs import Failure, Glance, JobStatus, Priority
 from workers.quarantine import POISON, Quarantine, pair_digest
 from workers.tables import JobRow, TenantRow, UsageRow
 
@@ -109,18 +110,41 @@ def test_priority_orders_a_tenants_own_jobs_only(store: JobStore) -> None:
     assert positions == sorted(positions)  # type: ignore[type-var]
 
 
-def test_queue_position_comes_true(store: JobStore) -> None:
-    """The turn that each waiting job is told is the turn that it gets."""
-    jobs = [_create(store, tenant) for tenant in ("a", "a", "a", "a", "b", "c", "c")]
-    _run_next(store)
-    told = {job.id: store.queue_position(job) for job in (store.get(job.id, tenant=job.tenant) for job in jobs)}
+def test_queue_position_comes_true(database: Database, store: JobStore) -> None:
+    """The turn that each waiting job is told is the turn that it gets, with shares, priorities and latecomers."""
+    tenants = random.Random(7).choices("aabbcd", k=40)
+    for number, tenant in enumerate(tenants):
+        _create(store, tenant, priority=Priority(number % 3))
+    with database.write() as transaction:
+        transaction.session.get_one(TenantRow, "b").weight = 2.5
+    for _ in range(9):
+        _claim(store)
+    _create(store, "late")
+    told = dict(store.queue_places(MODEL))
 
-    turns = {}
-    for turn in range(1, len(jobs)):
-        turns[_claim(store)[0].id] = turn
+    came = {_claim(store)[0].id: turn for turn in range(1, len(told) + 1)}
 
-    assert all(abs(turns[job_id] - (place or 0)) <= 1 for job_id, place in told.items() if place)
-    assert min(place for place in told.values() if place) == 1
+    assert came == told
+    assert sorted(told.values()) == list(range(1, 33))
+    assert store.queue_places(MODEL) == {}
+    assert store.queue_places("another-model") == {}
+
+
+def test_glance_tells_what_get_tells(store: JobStore) -> None:
+    """It follows every change, and keeps to the tenant."""
+    job = _create(store, "a")
+    assert store.glance(job.id, tenant="a") == Glance(job.id, JobStatus.QUEUED, 1, MODEL)
+    _claim(store)
+
+    glance, full = store.glance(job.id, tenant="a"), store.get(job.id, tenant="a")
+
+    assert (glance.status, glance.seq) == (full.status, full.seq)
+    for name, tenant in ((job.id, "b"), ("video_none", "a")):
+        with pytest.raises(JobNotFound):
+            store.glance(name, tenant=tenant)
+    store.delete(job.id, tenant="a")
+    with pytest.raises(JobNotFound):
+        store.glance(job.id, tenant="a")
 
 
 def test_running_limit_passes_over_a_tenant(database: Database) -> None:

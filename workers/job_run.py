@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from workers.errors import LeaseLost, StoreUnavailable
-from workers.jobs import Failure, Job, Lease
+from workers.jobs import TOO_LATE, Failure, Job, Lease
 from workers.runner_handle import RunnerDied
 from workers.runner_messages import Checkpointed, Done, Failed, Remedy, RunJob, Step, StopJob, Stopped
 
@@ -41,6 +41,7 @@ class StopReason(StrEnum):
     DRAIN = "drain"
     LEASE_LOST = "lease_lost"
     STALL = "stall"
+    DEADLINE = "deadline"
 
 
 class RunnerNeeds(StrEnum):
@@ -72,9 +73,17 @@ class JobRun:
     _renewed_at: float = field(default_factory=time.monotonic)
     _polled_at: float = 0.0
     _heard_at: float = field(default_factory=time.monotonic)
+    _deadline: float = field(init=False)
     _reported_at: float = 0.0
     _waiting: Step | None = None
     _last: Step | None = None
+
+    def __post_init__(self) -> None:
+        """Turn the deadline, by the database's clock, into one by ours: the lease tells when the job was claimed."""
+        left_s = float("inf")
+        if self.job.deadline_at is not None and self.job.lease_until is not None:
+            left_s = self.job.deadline_at - (self.job.lease_until - self.settings.lease_seconds)
+        self._deadline = time.monotonic() + left_s
 
     def run(self) -> RunnerNeeds:
         """Run the job to its end, of whatever kind; says what the runner needs then."""
@@ -176,14 +185,19 @@ class JobRun:
     def _watch_for_stop(self) -> None:
         if self.is_draining():
             self._request_stop(StopReason.DRAIN)
-        if time.monotonic() - self._heard_at > self.settings.stall_seconds:
+        now = time.monotonic()
+        if now > self._deadline:
+            self._request_stop(StopReason.DEADLINE)
+        if now - self._heard_at > self.settings.stall_seconds:
             self._request_stop(StopReason.STALL)
 
     def _request_stop(self, reason: StopReason) -> None:
         """Ask the runner to stop, once; a lost lease overrides every other reason."""
         if self._stop is None:
             logger.info("job_stopping", reason=reason)
-            self._stop_deadline = time.monotonic() + self.settings.cancel_grace_seconds
+            is_drain = reason is StopReason.DRAIN
+            grace_s = self.settings.drain_grace_seconds if is_drain else self.settings.cancel_grace_seconds
+            self._stop_deadline = time.monotonic() + grace_s
             self._stop = reason
             self.runner.send(StopJob(self.job.id, self.lease.fence))
         elif reason is StopReason.LEASE_LOST:
@@ -197,6 +211,8 @@ class JobRun:
             self._persist(lambda: self.store.cancelled(self.lease))
         elif self._stop is StopReason.DRAIN:
             self._persist(lambda: self.store.release(self.lease, refund=True))
+        elif self._stop is StopReason.DEADLINE:
+            self._persist(lambda: self.store.fail(self.lease, TOO_LATE))
         elif self._stop is StopReason.STALL:
             self._end_broken(STALLED)
 

@@ -81,6 +81,9 @@ class Failure:
     message: str
 
 
+TOO_LATE = Failure("deadline_exceeded", "The video was not completed by its deadline.")
+
+
 @dataclass(frozen=True, slots=True)
 class StageReport:
     """One stage as the caller sees it."""

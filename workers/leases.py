@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, or_, select
 
 from workers.access import NO_LIMITS
 from workers.errors import LeaseLost
@@ -40,7 +40,7 @@ class JobLeases:
     def claim(self, owner: str, *, model: str, lease_s: float) -> tuple[Job, Lease] | None:
         """Take the job for `model` whose turn it is, if there is one; it counts as an attempt.
 
-        Tenants take turns (`workers.fair_share`). A job with a cancel request is never taken.
+        Tenants take turns (`workers.fair_share`). A job with a cancel request, or past its deadline, is never taken.
         """
         with self._database.read() as transaction:  # most looks find nothing: they should not take the write lock
             if (
@@ -201,6 +201,7 @@ def _claimable(model: str, now: float) -> tuple[ColumnElement[bool], ...]:
         JobRow.model == model,
         JobRow.cancel_requested_at.is_(None),
         JobRow.not_before <= now,
+        or_(JobRow.deadline_at.is_(None), JobRow.deadline_at > now),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 import warnings
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,7 @@ from workers.tasks import register_tasks
 if TYPE_CHECKING:
     from workers.settings import Settings
 
+LINGER_S = 0.5  # for Celery to end by itself
 CELERY_ARGUMENTS = (
     "--quiet",
     "worker",
@@ -49,7 +53,7 @@ def run_worker(settings: Settings) -> None:
     supervisor = Supervisor(settings, store, Roster(database))
     app = make_app(settings)
     register_tasks(app, supervisor)
-    _connect_signals(settings, supervisor)
+    _connect_signals(settings, supervisor, database)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle: only JSON is accepted here
     supervisor.start()  # not only once the broker answers: jobs are found without it
     try:
@@ -60,7 +64,7 @@ def run_worker(settings: Settings) -> None:
         database.close()
 
 
-def _connect_signals(settings: Settings, supervisor: Supervisor) -> None:
+def _connect_signals(settings: Settings, supervisor: Supervisor, database: Database) -> None:
     """Hang the worker's life on Celery's; it keeps only weak references unless told otherwise."""
 
     def keep_our_logs(**_: object) -> None:
@@ -68,6 +72,14 @@ def _connect_signals(settings: Settings, supervisor: Supervisor) -> None:
 
     def drain(**_: object) -> None:
         supervisor.drain()
+        threading.Thread(target=leave, name="leave", daemon=True).start()
+
+    def leave() -> None:
+        """End the process soon after the runner, though Celery may still wait for its broker for seconds."""
+        supervisor.join()
+        time.sleep(LINGER_S)
+        database.close()
+        os._exit(0)  # tickets that Celery holds are disposable, and there is nothing else
 
     def wait(**_: object) -> None:
         supervisor.join()

@@ -40,7 +40,16 @@ REMEDIES = {  # codes that the model's own errors carry
     "nonfinite_output": Remedy.NONE,  # a seed decides every draw: another attempt gives the same
 }
 INPUT_CODES = {"invalid_input", "image_decode_failed", "audio_decode_failed", "audio_too_short", "validation_failed"}
-RESTART_WORDS = ("cuda error", "device-side assert", "cublas", "cudnn", "uncorrectable ecc")
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+RESTART_WORDS = (
+    "cuda error",
+    "cuda driver error",
+    "hip error",
+    "device-side assert",
+    "cublas",
+    "cudnn",
+    "uncorrectable ecc",
+)
 
 
 class Desk:
@@ -135,7 +144,8 @@ def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings
 def classify(error: Exception) -> Failed:
     """Say what an error means for its job: a public code, a message without secrets, and what may help."""
     code = getattr(error, "code", None)
-    if isinstance(error, MemoryError):
+    words = str(error).lower()
+    if isinstance(error, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS):
         failure, remedy = Failure("out_of_memory", "The worker ran out of memory."), Remedy.RESTART
     elif isinstance(error, StorageUnavailable):
         failure, remedy = Failure("storage_failed", "Object storage did not answer."), Remedy.RETRY
@@ -145,7 +155,7 @@ def classify(error: Exception) -> Failed:
         failure, remedy = Failure("encode_failed", "The finished video did not pass its check."), Remedy.RETRY
     elif code in INPUT_CODES:
         failure, remedy = Failure("poison_input", "The picture or the sound cannot be used."), Remedy.NONE
-    elif any(word in str(error).lower() for word in RESTART_WORDS):
+    elif any(word in words for word in RESTART_WORDS):
         failure, remedy = Failure("worker_crashed", "The device reported an error."), Remedy.RESTART
     else:
         failure = _failure(error, default="internal")

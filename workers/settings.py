@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         (0.0, 30.0, 120.0), min_length=1, description="Waits before the second, third... attempt."
     )
     cancel_grace_seconds: float = Field(10.0, gt=0, description="Time a runner has to stop before it is killed.")
+    drain_grace_seconds: float = Field(
+        3.0,
+        gt=0,
+        description="The same when the worker is told to end: what a step in between had done is lost anyway.",
+    )
     runner_start_seconds: float = Field(900.0, gt=0, description="Time a runner has to load and warm up.")
     stall_seconds: float = Field(900.0, gt=0, description="A runner silent for so long in a job is killed.")
 

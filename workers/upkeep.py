@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, or_, select
 
-from workers.jobs import Failure, JobStatus
-from workers.records import end_attempt, file_of
+from workers.jobs import TOO_LATE, Failure, JobStatus
+from workers.records import end_attempt, file_of, finish
 from workers.tables import CheckpointRow, EventRow, EventTicketRow, FileRow, JobRow
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ class Upkeep:
         """
         ended = []
         while (job_id := self._end_one_expired()) is not None:
+            ended.append(job_id)
+        return ended
+
+    def end_overdue(self) -> Sequence[str]:
+        """Fail the waiting jobs whose deadline has passed; a running one is ended by its worker. Returns their ids."""
+        ended = []
+        while (job_id := self._end_one_overdue()) is not None:
             ended.append(job_id)
         return ended
 
@@ -124,6 +131,19 @@ class Upkeep:
         with self._database.read() as transaction:
             return transaction.session.scalar(query) is not None
 
+    def _end_one_overdue(self) -> str | None:
+        with self._database.read() as transaction:
+            if transaction.session.scalar(select(JobRow.id).where(*_overdue(transaction.now)).limit(1)) is None:
+                return None
+        with self._database.write() as transaction:
+            query = select(JobRow).where(*_overdue(transaction.now)).order_by(JobRow.deadline_at).limit(1)
+            row = transaction.session.scalar(query.with_for_update(skip_locked=True))
+            if row is None:
+                return None
+            row.failure_code, row.failure_message = TOO_LATE.code, TOO_LATE.message
+            finish(transaction, row, JobStatus.FAILED, retention_s=self._retention_s)
+            return row.id
+
     def _end_one_expired(self) -> str | None:
         with self._database.read() as transaction:  # usually there is none: no need for the write lock
             found = select(JobRow.id).where(*_expired(transaction.now)).limit(1)
@@ -136,6 +156,10 @@ class Upkeep:
                 return None
             end_attempt(transaction, row, LOST, delay_s=0.0, reason="lease_expired", retention_s=self._retention_s)
             return row.id
+
+
+def _overdue(now: float) -> tuple[ColumnElement[bool], ...]:
+    return (JobRow.status == JobStatus.QUEUED, JobRow.deadline_at <= now)
 
 
 def _blank(row: JobRow) -> None:

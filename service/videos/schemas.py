@@ -83,6 +83,12 @@ class CreateVideoFields(BaseModel):
     priority: PriorityName = Field(
         "normal", description="Order among the caller's own waiting videos; `high` needs the scope videos:priority."
     )
+    deadline_seconds: Annotated[float, Field(ge=1, le=604_800, allow_inf_nan=False)] | None = Field(
+        None, description="How soon it must be completed; otherwise it fails with `deadline_exceeded`."
+    )
+    ttl_seconds: Annotated[float, Field(ge=60, allow_inf_nan=False)] | None = Field(
+        None, description="How long it is kept once it has ended; at most as long as this server keeps any."
+    )
     metadata: Annotated[
         dict[str, str],
         BeforeValidator(parse_metadata),

@@ -29,7 +29,7 @@ from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.errors import FileNotKnown, JobExpired, JobNotFound
 from workers.idempotency import IdempotencyKey
-from workers.jobs import JobStatus, Priority
+from workers.jobs import JobStatus, Priority, Terms
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
@@ -131,6 +131,7 @@ class VideoService:
             priority=Priority[fields.priority.upper()],
             api_key_id=self.caller.key_id,
             idempotency=idempotency,
+            terms=self._terms(fields),
         )
         return self._describe(job)
 
@@ -202,6 +203,11 @@ class VideoService:
     def _describe(self, job: Job) -> Video:
         position = self.places.of_job(job)
         return describe(job, queue_position=position, eta_seconds=self._eta_seconds(job, position=position))
+
+    def _terms(self, fields: CreateVideoFields) -> Terms:
+        ttl_s = fields.ttl_seconds
+        kept_s = None if ttl_s is None else min(ttl_s, self.settings.retention_seconds)
+        return Terms(deadline_s=fields.deadline_seconds, retention_s=kept_s)
 
     def _eta_seconds(self, job: Job, *, position: int | None = None) -> float | None:
         if job.status.is_terminal:

@@ -12,8 +12,9 @@ from workers.access import Limits
 from workers.errors import IllegalTransition, JobExpired, JobNotFound, QuotaExceeded
 from workers.forecast import read_pace
 from workers.job_store import LAST_CALL_S, JobStore
-from workers.jobs import RUNNING_STAGES, EventType, Failure, JobStage, JobStatus, Terms
+from workers.jobs import RUNNING_STAGES, TOO_LATE, EventType, Failure, JobStage, JobStatus, Terms
 from workers.roster import Roster, WorkerRecord, WorkerState
+from workers.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from tests.clocks import FakeClock
@@ -69,6 +70,24 @@ def test_retry_is_a_new_job_with_everything_of_the_old_one(store: JobStore, end:
     assert store.get(job.id, tenant=TENANT) == before
     assert [event.type for event in store.events(again.id, after_seq=0, limit=9)] == [EventType.QUEUED]
     assert _claim(store).job_id == again.id
+
+
+def test_waiting_job_fails_at_its_deadline(store: JobStore, clock: FakeClock, timed_database: Database) -> None:
+    """Nobody takes it any more, and the reconciler says why it failed; others are left alone."""
+    job = _create(store, terms=Terms(deadline_s=60))
+    other = _create(store)
+    upkeep = Upkeep(timed_database, retention_s=KEEP_S)
+    clock.advance(59)
+    assert upkeep.end_overdue() == []
+
+    clock.advance(1)
+    claimed = _claim(store)
+    ended = upkeep.end_overdue()
+
+    assert (claimed.job_id, ended) == (other.id, [job.id])
+    failed = store.get(job.id, tenant=TENANT)
+    assert (failed.status, failed.failure) == (JobStatus.FAILED, TOO_LATE)
+    assert store.get(other.id, tenant=TENANT).status is JobStatus.IN_PROGRESS
 
 
 def test_terms_are_kept(store: JobStore, clock: FakeClock) -> None:

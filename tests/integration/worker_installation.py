@@ -15,7 +15,7 @@ from workers.broker import open_broker
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.database import Database
 from workers.job_store import open_job_store
-from workers.jobs import EventType
+from workers.jobs import NO_TERMS, EventType
 from workers.roster import Roster, WorkerState
 from workers.settings import Settings
 from workers.storage import open_storage
@@ -23,7 +23,7 @@ from workers.storage import open_storage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workers.jobs import Job, JobStage
+    from workers.jobs import Job, JobStage, Terms
 
 HERE = Path(__file__).parent
 TENANT = "default"
@@ -76,7 +76,7 @@ class Installation:
         """What the worker of that process says of itself."""
         return next((worker.state for worker in self.roster.workers(within_s=60) if worker.pid == pid), None)
 
-    def submit(self, script: str, *, seed: int = 1) -> Job:
+    def submit(self, script: str, *, seed: int = 1, terms: Terms = NO_TERMS) -> Job:
         """Accept a request and send its ticket."""
         request = VideoRequest(
             model="keyvid-mini",
@@ -91,7 +91,7 @@ class Installation:
             height=32,
             seed=seed,
         )
-        job = self.store.create(request, tenant=TENANT, metadata={})
+        job = self.store.create(request, tenant=TENANT, metadata={}, terms=terms)
         self.broker.send_ticket()
         return job
 

@@ -16,6 +16,11 @@ from workers.runner_process import classify
     [
         (OutOfMemory(), "out_of_memory", Remedy.RESTART),
         (MemoryError(), "out_of_memory", Remedy.RESTART),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory", Remedy.RESTART),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out_of_memory", Remedy.RESTART),
+        (RuntimeError("CUDA driver error: unknown error"), "worker_crashed", Remedy.RESTART),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "worker_crashed", Remedy.RESTART),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "worker_crashed", Remedy.RESTART),
         (NonFiniteLatents(), "nonfinite_output", Remedy.NONE),
         (EncodeFailed(), "encode_failed", Remedy.RETRY),
         (BrokenOutput("47 frames"), "encode_failed", Remedy.RETRY),

@@ -22,7 +22,7 @@ class IdempotencyKey:
 
 
 def job_made(transaction: Transaction, idempotency: IdempotencyKey, *, tenant: str) -> JobRow | None:
-    """The job that this key of the tenant has made, unless it was deleted or the key is forgotten.
+    """The job that this key of the tenant has made, unless that is deleted or expired, or the key is forgotten.
 
     Raises: IdempotencyKeyReused when the key came with another request.
     """
@@ -32,6 +32,8 @@ def job_made(transaction: Transaction, idempotency: IdempotencyKey, *, tenant: s
         return None
     job = session.get(JobRow, row.job_id)
     if job is None or job.deleted_at is not None:
+        return None
+    if job.expires_at is not None and job.expires_at <= transaction.now:  # there is nothing left to answer with
         return None
     if row.fingerprint != idempotency.fingerprint:
         raise IdempotencyKeyReused

@@ -310,16 +310,19 @@ def test_idempotency_key_of_another_request_is_refused(store: JobStore) -> None:
             call()
 
 
-def test_forgotten_idempotency_key_is_free_again(store: JobStore) -> None:
-    """After its time, or once its job is deleted, a key makes a new job."""
+def test_forgotten_idempotency_key_is_free_again(database: Database, store: JobStore) -> None:
+    """After its time, or once its job is deleted or expired, a key makes a new job."""
     short = replace(KEY, life_s=-1.0)
     first = _create(store, "a", idempotency=short)
     second = _create(store, "a", idempotency=KEY)
     store.delete(second.id, tenant="a")
 
     third = _create(store, "a", idempotency=KEY)
+    with database.write() as transaction:
+        transaction.session.get_one(JobRow, third.id).expires_at = transaction.now - 1.0
+    fourth = _create(store, "a", idempotency=KEY)
 
-    assert len({first.id, second.id, third.id}) == 3
+    assert len({first.id, second.id, third.id, fourth.id}) == 4
 
 
 def test_parallel_requests_with_one_idempotency_key_make_one_job(store: JobStore) -> None:

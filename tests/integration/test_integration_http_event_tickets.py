@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from test_integration_http import JPEG, WAV, Service, events_of, serving
+from http_service import JPEG, WAV, Service, events_of, serving
 
 from service.settings import ServiceSettings
 from workers.access import NO_LIMITS, OPERATOR, Scope

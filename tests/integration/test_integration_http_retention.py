@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from test_integration_http import JPEG, serving
+from http_service import JPEG, serving
 
 from service.settings import ServiceSettings
 from tests.servers import wait_until

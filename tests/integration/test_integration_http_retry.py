@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from test_integration_http import Service, serving
+from http_service import Service, serving
 
 from service.settings import ServiceSettings
 from workers.database import Database

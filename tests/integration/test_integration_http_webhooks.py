@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from http_service import Service, serving
 from standardwebhooks.webhooks import Webhook
-from test_integration_http import Service, serving
 
 from service.settings import ServiceSettings
 from tests.receivers import Receiver, receiving

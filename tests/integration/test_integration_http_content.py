@@ -1,0 +1,69 @@
+"""The content of a video over HTTP: download, signed links, and what is said when there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from http_service import JPEG, MP4, Service
+
+from workers.jobs import Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_finished_video_can_be_downloaded(service: Service) -> None:
+    """The content comes whole, in ranges, and as a thumbnail, with the file's own hash as its validator."""
+    video_id = service.create()["id"]
+    service.finish()
+
+    video = service.client.get(f"/v1/videos/{video_id}").json()
+    whole = service.client.get(f"/v1/videos/{video_id}/content")
+    part = service.client.get(f"/v1/videos/{video_id}/content", headers={"Range": "bytes=0-1"})
+    thumbnail = service.client.get(f"/v1/videos/{video_id}/content?variant=thumbnail")
+
+    assert (video["status"], video["progress"], video["output"]["frames"]) == ("completed", 100, 48)
+    assert (whole.content, whole.headers["content-type"]) == (MP4, "video/mp4")
+    assert whole.headers["etag"] == f'"{video["output"]["sha256"]}"'
+    assert f"{video_id}.mp4" in whole.headers["content-disposition"]
+    assert (part.status_code, part.content) == (206, MP4[:2])
+    assert (thumbnail.content, thumbnail.headers["content-type"]) == (JPEG, "image/jpeg")
+
+
+def test_content_url_works_alone_and_expires(service: Service, tmp_path: Path) -> None:
+    """A signed link needs nothing else; a changed one, and one that has expired, lead nowhere."""
+    service.create()
+    video_id = service.finish()
+    link = service.client.get(f"/v1/videos/{video_id}/content-url").json()
+
+    reply = service.client.get(link["url"])
+    assert (reply.content, reply.headers["content-type"]) == (MP4, "video/mp4")
+    assert link["url"].startswith("http://testserver/v1/blobs/outputs/")
+    for forged in (
+        link["url"].replace("expires=", "expires=9"),
+        link["url"].replace("video.mp4?", "thumbnail.jpg?"),
+        link["url"][:-1] + ("0" if link["url"][-1] != "0" else "1"),
+        "/v1/blobs/../keyvid.db?expires=1&signature=x",
+        "/v1/blobs/%2e%2e/keyvid.db?expires=1&signature=x",
+    ):
+        assert service.client.get(forged).status_code == 404
+
+
+def test_content_before_the_end_is_409(service: Service) -> None:
+    """Asking too early is told apart from asking wrongly, and clients are told not to repeat by themselves."""
+    reply = service.client.get(f"/v1/videos/{service.create()['id']}/content")
+
+    assert (reply.status_code, reply.json()["code"]) == (409, "not_ready")
+    assert reply.headers["x-should-retry"] == "false"
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_failed_video_says_why(service: Service) -> None:
+    """A failure has its code and words, and there is no content."""
+    video_id = service.create()["id"]
+    service.store.fail(service.claim(), Failure("out_of_memory", "The device ran out of memory."))
+
+    video = service.client.get(f"/v1/videos/{video_id}").json()
+    assert video["status"] == "failed"
+    assert video["error"] == {"code": "out_of_memory", "message": "The device ran out of memory."}
+    assert service.client.get(f"/v1/videos/{video_id}/content").status_code == 409

@@ -75,6 +75,8 @@ def train(
         from model.training.published_recipes import PUBLISHED_RECIPES
         from model.training.recipes import RECIPES
 
+        if (data is not None or start is not None) and recipe not in PUBLISHED_RECIPES:
+            raise typer.BadParameter(f"--data and --start are for {', '.join(PUBLISHED_RECIPES)}")
         if recipe == "all" or recipe in RECIPES:
             _train_mini(recipe, out, changes, workers=workers, export=export)
         elif recipe in PUBLISHED_RECIPES:

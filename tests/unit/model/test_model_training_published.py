@@ -259,6 +259,23 @@ def test_every_recipe_can_be_listed() -> None:
         assert all(path in listed for path in settings_of(build()))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing"], "no recipe 'nothing'"),
+        (["keyframes"], "needs --data FOLDER and --start WEIGHTS"),
+        (["mini-draft", "--data", "folder"], "--data and --start are for localizer"),
+    ],
+)
+def test_wrong_commands_are_usage_errors(tmp_path: Path, arguments: list[str], told: str) -> None:
+    """Nothing is trained, and the message says what is asked for."""
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "run")], env={"COLUMNS": "200"})
+
+    assert result.exit_code == 2
+    assert told in result.output
+    assert not (tmp_path / "run").exists()
+
+
 def clips(names: Sequence[str], root: Path) -> list[DataClip]:
     """Clips that exist by name only."""
     return [DataClip(name, root / name, "", "train") for name in names]

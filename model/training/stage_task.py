@@ -5,6 +5,7 @@ Source: KeyVID sec. 3.3, 3.4 and 4.1; the rest is released behaviour (docs/train
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -48,7 +49,7 @@ class StageTask(TrainingTask):
     """Predicts the velocity of noised latents of twelve frames, with conditions dropped now and then.
 
     Args:
-        start: networks to begin with; the stage's UNet and resampler are trained in place.
+        start: networks to begin with; the stage's UNet is trained in place.
     """
 
     def __init__(
@@ -61,9 +62,11 @@ class StageTask(TrainingTask):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        resampler = start.resampler if stage == "keyframes" else start.interpolation_resampler or start.resampler
-        if resampler is None:
+        if start.resampler is None:
             raise ValueError(f"{config.name} has no resampler to train")
+        own = start.interpolation_resampler
+        # The stages tune theirs apart: where they begin with one, the interpolation stage takes a copy.
+        resampler = start.resampler if stage == "keyframes" else own or copy.deepcopy(start.resampler)
         self.config = config
         self.options = options
         self.stage: StageName = stage

@@ -259,6 +259,19 @@ def test_every_recipe_can_be_listed() -> None:
         assert all(path in listed for path in settings_of(build()))
 
 
+def test_stages_that_share_a_resampler_part_when_one_is_trained(start: Path) -> None:
+    """The interpolation stage's resampler is its own from the first step; the keyframe stage's stays."""
+    components = load_start(start, CONFIG)
+    recipe = smoke_recipe("interpolation")
+
+    task = build_task(recipe, CONFIG, components)
+
+    trained = task.components()["interpolation_resampler"]
+    assert components.interpolation_resampler is None
+    assert trained is not components.resampler
+    assert trained.state_dict()["queries"].equal(components.resampler.state_dict()["queries"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

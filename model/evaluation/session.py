@@ -12,7 +12,7 @@ from model.evaluation import tables
 from model.evaluation.drawing import draw_contact_sheet, plot_settings
 from model.evaluation.judging import judge_table
 from model.evaluation.localization import hear_clips
-from model.evaluation.mixing import NUM_MIXED
+from model.evaluation.mixing import CONDITIONS, NUM_MIXED
 from model.evaluation.photographs import PHOTOGRAPHS, photograph_table, read_photographs
 from model.evaluation.rows import DRAFT, GENERATED, ROWS
 from model.evaluation.scenes import SceneKey
@@ -97,6 +97,12 @@ def _unheard(session: Session, console: Console) -> Iterator[ReportTable]:
     encoded = tuple(name for name in session.rows if ROWS[name].is_encoded and not ROWS[name].needs_truth)
     readings = _read(session, keys, console, rows=encoded)
     yield tables.sync_table(readings, name="sync-unheard", title="Sync on sounds of other syntheses than training's")
+    if GENERATED in encoded:
+        groups = {condition: readings[index :: len(CONDITIONS)] for index, condition in enumerate(CONDITIONS)}
+        title = "Sync of the generated MP4s on these sounds, by what they are mixed with (clips)."
+        yield tables.sync_groups_table(
+            {condition: own for condition, own in groups.items() if own}, name="sync-conditions", title=title
+        )
 
 
 def _settings(session: Session, console: Console) -> Iterator[ReportTable]:

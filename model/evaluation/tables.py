@@ -36,6 +36,11 @@ _HEARING: Mapping[str, Callable[[KeypointScore], float]] = {
     "precision@3": lambda score: score.precision_at_3,
     "F1": lambda score: score.f1,
 }
+_SYNC_COLUMNS = ("F1 +-2", "F1 +-1", "precision", "recall", "median lag / of its length", "r of MP4", "r of motion")
+_SYNC_NOTE = (
+    "F1 of the MP4's prominent motion peaks against the events, one to one; *r of MP4* is the correlation of its "
+    "motion energy with the true motion curve, *r of motion* that of the drawn motion."
+)
 _MOTION_NOTE = (
     "*Placement*: correlation of time-averaged displacement. *End-point error*: mean distance of drawn and true "
     "displacement, over that of a still video."
@@ -62,31 +67,24 @@ def hearing_table(clips: Sequence[HeardClip]) -> ReportTable:
 
 
 def sync_table(readings: Sequence[SceneReading], *, name: str, title: str) -> ReportTable:
-    """Sync of decoded MP4s with events and, where it is known, with the true motion curve."""
-    rows = []
-    for row in _encoded(readings):
-        played = [playback for reading in readings if (playback := reading.videos[row].playback) is not None]
-        motions = [motion for reading in readings if (motion := reading.videos[row].motion) is not None]
-        two = [score.within_two for score in played]
-        timings = [score.timing for score in played if score.timing is not None]
-        lags = [lag for score in two for lag in score.lags]
-        cells: tuple[Cell, ...] = (
-            f1_estimate(two),
-            f1_estimate([score.within_one for score in played]),
-            bootstrap(_sums([(score.matched, score.num_peaks) for score in two]), ratio),
-            bootstrap(_sums([(score.matched, score.num_events) for score in two]), ratio),
-            f"{median(lags):+.0f} / {median(map(abs, lags)):.0f}" if lags else None,
-            mean_estimate(timings) if timings else None,
-            mean_estimate([motion.timing for motion in motions]) if motions else None,
-        )
-        rows.append((row, cells))
+    """Sync of decoded MP4s with events and, where it is known, with the true motion curve; one row a kind of video."""
     return ReportTable(
         name,
         f"{title}: {len(readings)} clips, {_count_events(readings)} events.",
-        ("videos", "F1 +-2", "F1 +-1", "precision", "recall", "median lag / of its length", "r of MP4", "r of motion"),
-        tuple(rows),
-        "F1 of the MP4's prominent motion peaks against the events, one to one; *r of MP4* is the correlation of its "
-        f"motion energy with the true motion curve, *r of motion* that of the drawn motion. {INTERVALS}",
+        ("videos", *_SYNC_COLUMNS),
+        tuple((row, _sync_cells(readings, row)) for row in _encoded(readings)),
+        f"{_SYNC_NOTE} {INTERVALS}",
+    )
+
+
+def sync_groups_table(groups: Mapping[str, Sequence[SceneReading]], *, name: str, title: str) -> ReportTable:
+    """The generated videos' sync, one row a group of scenes."""
+    return ReportTable(
+        name,
+        title,
+        ("clips", *_SYNC_COLUMNS),
+        tuple((f"{group} ({len(own)})", _sync_cells(own, GENERATED)) for group, own in groups.items()),
+        f"{_SYNC_NOTE} {INTERVALS}",
     )
 
 
@@ -96,7 +94,16 @@ def sync_tables(readings: Sequence[SceneReading]) -> list[ReportTable]:
     tables = [sync_table(readings, name="sync", title="Sync of decoded MP4s, all kinds")]
     if sudden:
         tables.insert(0, sync_table(sudden, name="sync-impulsive", title="Sync of decoded MP4s, impulsive kinds"))
+    if GENERATED in _encoded(readings):
+        title = "Sync of the generated MP4s, kind by kind (clips)."
+        tables.append(sync_groups_table(by_kind(readings), name="sync-kinds", title=title))
     return tables
+
+
+def by_kind(readings: Sequence[SceneReading]) -> dict[str, list[SceneReading]]:
+    """The scenes of each law of motion, in the order of their names."""
+    kinds = sorted({reading.kind for reading in readings})
+    return {kind: [reading for reading in readings if reading.kind == kind] for kind in kinds}
 
 
 def motion_table(readings: Sequence[SceneReading]) -> ReportTable:
@@ -118,8 +125,7 @@ def kinds_table(readings: Sequence[SceneReading]) -> ReportTable:
         "r of motion": lambda scores: mean_estimate([score.timing for score in scores]),
     }
     rows: list[tuple[str, tuple[Cell, ...]]] = []
-    for kind in sorted({reading.kind for reading in readings}):
-        own = [reading for reading in readings if reading.kind == kind]
+    for kind, own in by_kind(readings).items():
         scores = {row: [_motion(reading, row) for reading in own] for row in (GENERATED, DRAFT)}
         cells = [figure(scores[row]) for figure in figures.values() for row in scores]
         rows.append((f"{kind} ({len(own)})", tuple(cells)))
@@ -243,6 +249,23 @@ _ABLATED: Mapping[str, Callable[[VideoReading], float]] = {
     "end-point error, px": _endpoint,
 }
 _DEAF: Mapping[str, Callable[[VideoReading], float]] = {"r of motion": _timing, "onset": lambda video: video.onset}
+
+
+def _sync_cells(readings: Sequence[SceneReading], row: str) -> tuple[Cell, ...]:
+    played = [playback for reading in readings if (playback := reading.videos[row].playback) is not None]
+    motions = [motion for reading in readings if (motion := reading.videos[row].motion) is not None]
+    two = [score.within_two for score in played]
+    timings = [score.timing for score in played if score.timing is not None]
+    lags = [lag for score in two for lag in score.lags]
+    return (
+        f1_estimate(two),
+        f1_estimate([score.within_one for score in played]),
+        bootstrap(_sums([(score.matched, score.num_peaks) for score in two]), ratio),
+        bootstrap(_sums([(score.matched, score.num_events) for score in two]), ratio),
+        f"{median(lags):+.0f} / {median(map(abs, lags)):.0f}" if lags else None,
+        mean_estimate(timings) if timings else None,
+        mean_estimate([motion.timing for motion in motions]) if motions else None,
+    )
 
 
 def _hearing(scores: Sequence[KeypointScore], figure: Callable[[KeypointScore], float]) -> Estimate:

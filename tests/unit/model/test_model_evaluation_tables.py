@@ -65,12 +65,13 @@ def rows_of(table: ReportTable) -> dict[str, dict[str, object]]:
 
 def test_sudden_kinds_have_a_table_of_their_own() -> None:
     """Wind is left out of the first table and counted in the second."""
-    impulsive, every = sync_tables(readings())
+    impulsive, every, kinds = sync_tables(readings())
 
     assert "4 clips, 8 events" in impulsive.title
     assert "6 clips, 12 events" in every.title
     assert rows_of(every)[GENERATED]["F1 +-2"] == [1.0, 1.0, 1.0]
     assert rows_of(every)[DRAFT]["recall"] == [0.5, 0.5, 0.5]
+    assert list(rows_of(kinds)) == ["impact (4)", "wind (2)"]
     assert rows_of(every)[GENERATED]["median lag / of its length"] == "+0 / 0"
 
 

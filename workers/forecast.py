@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from workers.jobs import RUNNING_STAGES, JobStage, JobStatus
 from workers.records import job_of
-from workers.roster import WorkerState
+from workers.roster import AT_WORK, WORKER_BEAT_S
 from workers.tables import JobRow, WorkerRow
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from workers.jobs import Job, StageReport
 
 RECENT_JOBS = 20
-WORKER_BEAT_S = 30.0  # a worker that was not heard of for this long is not there
-AT_WORK = (WorkerState.READY, WorkerState.BUSY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,25 +7,26 @@ transaction, so a job's history has no gaps.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 
 from workers.access import NO_LIMITS, OPERATOR
 from workers.audit import note
 from workers.contract import VideoRequest
 from workers.database import Database, upgrade
-from workers.errors import FileExpired, FileNotKnown, IllegalTransition, JobExpired, JobNotFound
+from workers.errors import IllegalTransition, JobExpired, JobNotFound
 from workers.fair_share import queue_order
+from workers.file_store import FileStore
 from workers.idempotency import job_made, remember
 from workers.ids import new_id
-from workers.jobs import NO_TERMS, EventType, Glance, Job, JobEvent, JobStage, JobStatus, Priority, StoredFile, Terms
+from workers.jobs import NO_TERMS, EventType, Glance, Job, JobEvent, JobStage, JobStatus, Priority, Terms
 from workers.leases import JobLeases
 from workers.quarantine import refuse_quarantined
 from workers.quota import admit, check_room, default_limits, locked_tenant, usage_of
-from workers.records import event_of, file_of, finish, fresh_stages, job_of, record
-from workers.tables import EventRow, FileRow, JobRow, LeaderRow, TenantRow
+from workers.records import event_of, finish, fresh_stages, job_of, record
+from workers.result_cache import complete_from, find_result, recipe_of
+from workers.tables import EventRow, JobRow, LeaderRow, TenantRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from workers.access import Actor, Limits, Usage
     from workers.database import Transaction
     from workers.idempotency import IdempotencyKey
+    from workers.result_cache import CachedResult
     from workers.settings import Settings
 
 
@@ -44,7 +46,7 @@ _GLANCE = select(JobRow.status, JobRow.seq, JobRow.model, JobRow.expires_at).whe
 )
 
 
-class JobStore(JobLeases):
+class JobStore(JobLeases, FileStore):
     """The job store on SQLite or PostgreSQL.
 
     Every method raises StoreUnavailable when the database does not answer.
@@ -71,10 +73,11 @@ class JobStore(JobLeases):
         api_key_id: str | None = None,
         idempotency: IdempotencyKey | None = None,
         terms: Terms = NO_TERMS,
+        cached: CachedResult | None = None,
     ) -> Job:
         """Accept a request: from the return of this call on, the job is never lost.
 
-        A request whose Idempotency-Key has made a job already gets that job.
+        A request whose Idempotency-Key has made a job already gets that job. One with a `cached` result is completed.
         Raises: QuotaExceeded, InputQuarantined, IdempotencyKeyReused.
         """
         with self._database.write() as transaction:
@@ -93,10 +96,20 @@ class JobStore(JobLeases):
                 priority=priority,
                 api_key_id=api_key_id,
                 terms=terms,
+                job_id=cached.job_id if cached else None,
             )
             if idempotency is not None:
                 remember(transaction, idempotency, row)
+            source = transaction.session.get(JobRow, cached.source_id) if cached else None
+            if cached is not None and source is not None:
+                complete_from(transaction, row, source, cached.output, retention_s=self._retention_s)
             return job_of(row)
+
+    def find_result(self, request: VideoRequest, *, tenant: str) -> Job | None:
+        """A finished job of the tenant whose video is the one that this request would make."""
+        with self._database.read() as transaction:
+            row = find_result(transaction, request, tenant=tenant)
+            return job_of(row) if row is not None else None
 
     def check_room(self, *, tenant: str) -> None:
         """Look whether a tenant may have one more job now; `create` decides.
@@ -267,52 +280,6 @@ class JobStore(JobLeases):
             rows = transaction.session.scalars(query).all()
             return [event_of(row) for row in rows], rows[-1].row if rows else after_rowid
 
-    def add_file(self, file: StoredFile, *, keep_s: float | None = None) -> StoredFile:
-        """Keep a file for later requests, for `keep_s` seconds or until it is deleted; `media["key"]` is its blob.
-
-        Times and a missing id are filled in.
-        """
-        with self._database.write() as transaction:
-            expires_at = None if keep_s is None else transaction.now + keep_s
-            kept = replace(file, id=file.id or new_id("file"), created_at=transaction.now, expires_at=expires_at)
-            transaction.session.add(
-                FileRow(
-                    id=kept.id,
-                    tenant=kept.tenant,
-                    purpose=kept.purpose,
-                    filename=kept.filename,
-                    key=kept.media.get("key"),
-                    media=dict(kept.media),
-                    created_at=kept.created_at,
-                    expires_at=kept.expires_at,
-                )
-            )
-            return kept
-
-    def get_file(self, file_id: str, *, tenant: str) -> StoredFile:
-        """Read one file of a tenant.
-
-        Raises: FileNotKnown, FileExpired.
-        """
-        with self._database.read() as transaction:
-            row = transaction.session.get(FileRow, file_id)
-            if row is None or row.tenant != tenant:
-                raise FileNotKnown
-            if row.expires_at is not None and row.expires_at <= transaction.now:
-                raise FileExpired
-            return file_of(row)
-
-    def delete_file(self, file_id: str, *, tenant: str, actor: Actor = OPERATOR) -> None:
-        """Forget a file; its blob is swept once no job needs it.
-
-        Raises: FileNotKnown.
-        """
-        gone = delete(FileRow).where(FileRow.id == file_id, FileRow.tenant == tenant).returning(FileRow.id)
-        with self._database.write() as transaction:
-            if transaction.session.scalar(gone) is None:
-                raise FileNotKnown
-            note(transaction, actor, "file.delete", file_id)
-
     def _add(
         self,
         transaction: Transaction,
@@ -324,10 +291,11 @@ class JobStore(JobLeases):
         api_key_id: str | None,
         terms: Terms,
         retried_from: str | None = None,
+        job_id: str | None = None,
     ) -> JobRow:
         """Write the row of a new job, and its first event."""
         row = JobRow(
-            id=new_id("video"),
+            id=job_id or new_id("video"),
             tenant=tenant,
             api_key_id=api_key_id,
             priority=priority,
@@ -348,6 +316,7 @@ class JobStore(JobLeases):
             deadline_at=None if terms.deadline_s is None else transaction.now + terms.deadline_s,
             retention_s=terms.retention_s,
             retried_from=retried_from,
+            recipe_sha256=recipe_of(request),
             stages=fresh_stages(),
             engine={},
             usage={},

@@ -154,6 +154,7 @@ class Job:
     expires_at: float | None = None  # from then on there is nothing of it but the answer that it has expired
     deadline_at: float | None = None
     retried_from: str | None = None  # id of the job that this one repeats
+    cached_from: str | None = None  # id of the job whose result was taken over
     stages: tuple[StageReport, ...] = ()
     keyframes: Keyframes | None = None
     output: Output | None = None

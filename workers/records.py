@@ -63,6 +63,7 @@ def job_of(row: JobRow) -> Job:
         expires_at=row.expires_at,
         deadline_at=row.deadline_at,
         retried_from=row.retried_from,
+        cached_from=row.cached_from,
         stages=tuple(_stage_of(stage) for stage in row.stages),
         keyframes=keyframes_of(row.keyframes) if row.keyframes else None,
         output=Output(**row.output) if row.output else None,

@@ -30,6 +30,10 @@ class WorkerState(StrEnum):
     UNHEALTHY = "UNHEALTHY"
 
 
+AT_WORK = (WorkerState.READY, WorkerState.BUSY)
+WORKER_BEAT_S = 30.0  # a worker that was not heard of for this long is not there
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
     """One worker process; `engine` says what its runner has loaded. Times by the database's clock."""

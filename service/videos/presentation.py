@@ -55,6 +55,7 @@ def describe(job: Job, *, queue_position: int | None = None, eta_seconds: float 
         seq=job.seq,
         cancel_requested_at=_whole(job.cancel_requested_at),
         deadline_at=_whole(job.deadline_at),
+        cache_hit=job.cached_from is not None,
         retried_from_video_id=job.retried_from,
         fps=FPS,
         num_frames=NUM_FRAMES,

@@ -83,6 +83,11 @@ class CreateVideoFields(BaseModel):
     priority: PriorityName = Field(
         "normal", description="Order among the caller's own waiting videos; `high` needs the scope videos:priority."
     )
+    cache: Literal["use", "bypass"] = Field(
+        "bypass",
+        description="`use` answers with a copy of the video that was made for you from the same inputs and knobs, if it"
+        " is still kept and the workers would make the same; without a `seed` all such requests share one.",
+    )
     deadline_seconds: Annotated[float, Field(ge=1, le=604_800, allow_inf_nan=False)] | None = Field(
         None, description="How soon it must be completed; otherwise it fails with `deadline_exceeded`."
     )
@@ -227,6 +232,7 @@ class Video(_Answer):
     seq: int = Field(description="Goes up by one with every visible change.")
     cancel_requested_at: int | None = None
     deadline_at: int | None = Field(None, description="If it is not completed by then, it fails.")
+    cache_hit: bool = Field(False, description="Whether it is a copy of a video that was made before.")
     retried_from_video_id: str | None = Field(None, description="The video that this one repeats.")
     fps: int
     num_frames: int

@@ -24,12 +24,14 @@ from service.media.intake import probe_limits, store_input
 from service.media.validation import check_uploads
 from service.multipart import FormLimits
 from service.videos.presentation import describe
+from service.videos.results import copy_result
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
 from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.errors import FileNotKnown, JobExpired, JobNotFound
 from workers.idempotency import IdempotencyKey
 from workers.jobs import JobStatus, Priority, Terms
+from workers.result_cache import seed_of
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
@@ -124,6 +126,12 @@ class VideoService:
                 }
             ),
         )
+        cached = None
+        if fields.cache == "use":
+            if fields.seed is None:
+                request = request.model_copy(update={"seed": seed_of(request)})
+            found = self.store.find_result(request, tenant=self.tenant)
+            cached = copy_result(found, self.storage, temp_dir=self.settings.temp_dir) if found else None
         job = self.store.create(
             request,
             tenant=self.tenant,
@@ -132,6 +140,7 @@ class VideoService:
             api_key_id=self.caller.key_id,
             idempotency=idempotency,
             terms=self._terms(fields),
+            cached=cached,
         )
         return self._describe(job)
 

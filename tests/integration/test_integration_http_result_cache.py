@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_integration_http import JPEG, MP4, WAV, Service, serving
+from http_service import JPEG, MP4, WAV, Service, serving
 
 from service.settings import ServiceSettings
 from workers.access import NO_LIMITS, OPERATOR, Scope

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from http_service import JPEG, MP4, WAV, Service, serving
+from http_service import JPEG, MP4, Service, serving
 
 from service.settings import ServiceSettings
-from workers.access import NO_LIMITS, OPERATOR, Scope
-from workers.key_store import KeyStore
 from workers.roster import Roster, WorkerRecord, WorkerState
 
 if TYPE_CHECKING:
@@ -102,21 +100,13 @@ def test_requests_without_a_seed_share_one(service: Service) -> None:
 
 
 def test_nobody_gets_another_tenants_video(service: Service) -> None:
-    """The same request of another tenant is made for it."""
-    service.create(seed="3")
+    """The same request of another tenant finds nothing."""
+    video = service.create(seed="3")
     service.finish()
-    keys = KeyStore(service.store.database, default_limits=NO_LIMITS)
-    scopes = [Scope.VIDEOS_READ, Scope.VIDEOS_WRITE]
-    _, secret = keys.create(tenant="other", name="test", scopes=scopes, actor=OPERATOR)
+    request = service.store.get(video["id"], tenant="default").request
 
-    reply = service.client.post(
-        "/v1/videos",
-        data={"prompt": "a dog barks", "seed": "3", "cache": "use"},
-        files={"input_reference": ("cat.jpg", JPEG), "audio": ("meow.wav", WAV)},
-        headers={"Authorization": f"Bearer {secret}"},
-    )
-
-    assert (reply.status_code, reply.json()["status"]) == (202, "queued")
+    assert service.store.find_result(request, tenant="default") is not None
+    assert service.store.find_result(request, tenant="other") is None
 
 
 def test_deadline_and_life_are_kept(service: Service) -> None:

@@ -23,22 +23,25 @@ def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder for everything that is written.")] = None,
+    processes: Annotated[int | None, typer.Option(help="API processes that share the port.", min=1, max=64)] = None,
 ) -> None:
     """Run the HTTP API alone; workers and the reconciler run elsewhere."""
     import uvicorn
 
-    from service.app import create_app
     from service.settings import ServiceSettings
     from workers.cli import settings_or_exit
     from workers.logs import configure_logs
     from workers.parent import end_with_parent
 
-    settings = settings_or_exit(ServiceSettings, host=host, port=port, data_dir=data_dir)
+    settings = settings_or_exit(ServiceSettings, host=host, port=port, data_dir=data_dir, api_processes=processes)
     _refuse_open_door(settings)
     configure_logs(settings, process="api")
     end_with_parent(os.environ)
+    _hand_down(settings)
     uvicorn.run(
-        create_app(settings),
+        "service.processes:application",
+        factory=True,
+        workers=settings.api_processes,
         host=settings.host,
         port=settings.port,
         log_config=None,  # our own logs are configured above
@@ -97,6 +100,17 @@ def doctor(
     from workers.cli import examine, settings_or_exit
 
     examine(settings_or_exit(ServiceSettings), model=model, as_json=as_json)
+
+
+def _hand_down(settings: "ServiceSettings") -> None:
+    """Write what the command line chose into the environment, from which each API process reads its settings."""
+    from workers.parent import PARENT_VARIABLE
+    from workers.settings import ENV_PREFIX
+
+    for name in ("host", "port", "data_dir", "api_processes"):
+        os.environ[f"{ENV_PREFIX}{name.upper()}"] = str(getattr(settings, name))
+    if settings.api_processes > 1:
+        os.environ[PARENT_VARIABLE] = str(os.getpid())
 
 
 def _refuse_open_door(settings: "ServiceSettings") -> None:

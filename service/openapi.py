@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from service.access.guard import SCHEME_NAME, Guard
+from service.access.guard import SCHEME, SCHEME_NAME, Guard
 from service.errors import PROBLEM_JSON
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def _drop_default_422(document: dict[str, Any]) -> None:
 
 def _describe_access(document: dict[str, Any], routers: Sequence[APIRouter]) -> None:
     """Say which scope each guarded operation needs, and how it refuses."""
+    document["components"]["securitySchemes"] = {SCHEME_NAME: SCHEME}
     refusals = problems(401, 403, 429)
     for route in (route for router in routers for route in router.routes):
         if not isinstance(route, APIRoute):

@@ -16,6 +16,9 @@ class ServiceSettings(Settings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on.")
+    api_processes: int = Field(
+        1, ge=1, le=64, description="API processes that share the port; each counts requests a minute for itself."
+    )
     public_url: str | None = Field(
         None, description="Address as callers see it, for links; absent means the request's."
     )

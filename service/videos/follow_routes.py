@@ -39,7 +39,7 @@ async def get_follower(
         if tenant is None:
             raise InvalidTicket
         return Principal(tenant=tenant, scopes=frozenset({Scope.VIDEOS_READ}))
-    principal = await authenticate(request, None)
+    principal = await authenticate(request)
     await GUARD_VIDEOS(request, principal)
     return principal
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from contract_requests import OUTPUT, video_request
+from sqlalchemy import delete
 from standardwebhooks.webhooks import Webhook
 
 from tests.receivers import Receiver, receiving
@@ -17,6 +18,7 @@ from workers.errors import IllegalTransition
 from workers.job_store import JobStore
 from workers.jobs import EventType, Failure, JobStatus
 from workers.settings import Settings
+from workers.tables import WebhookEndpointRow
 from workers.upkeep import Upkeep
 from workers.webhooks.dispatcher import Dispatcher
 from workers.webhooks.due import DISABLE_AFTER_S, HOLD_S, TRY_DELAYS_S, DueDeliveries
@@ -416,6 +418,26 @@ def test_deleted_endpoint_takes_its_deliveries_along(store: JobStore, webhooks: 
 
     assert _deliveries(webhooks) == []
     assert webhooks.list(tenant=TENANT) == []
+
+
+def test_endpoint_that_is_deleted_while_a_job_ends_does_not_break_the_job(
+    store: JobStore, webhooks: WebhookStore, timed_database: Database
+) -> None:
+    """The job's own change waits for the deletion, and then owes nothing."""
+    _endpoint(webhooks, events=(EventType.COMPLETED,))
+    job = _create(store)
+    lease = _claim(store)
+    ending = threading.Thread(target=lambda: store.complete(lease, OUTPUT, usage={}, engine={}))
+
+    with timed_database.write() as transaction:
+        transaction.session.execute(delete(WebhookEndpointRow))
+        ending.start()
+        ending.join(0.3)
+        assert ending.is_alive()
+    ending.join()
+
+    assert store.get(job.id, tenant=TENANT).status is JobStatus.COMPLETED
+    assert _deliveries(webhooks) == []
 
 
 def test_number_of_endpoints_is_bounded(webhooks: WebhookStore) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.receivers import Receiver, receiving
 from tests.servers import free_port
@@ -15,6 +21,7 @@ from workers.webhooks.sending import MAX_EXCERPT, PostFailed, Reply, post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BODY = b'{"type":"video.completed"}'
 LOOPBACK = "127.0.0.1"
@@ -101,6 +108,50 @@ def test_receiver_that_is_not_there_is_told_so() -> None:
     """Nobody listens."""
     with pytest.raises(PostFailed, match="connection_failed"):
         _post(f"http://{LOOPBACK}:{free_port()}/")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for hooks.example with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hooks.example")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "hooks.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+def test_https_is_checked_against_the_name_and_not_the_address(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pinned address must prove to be the host of the URL, by a certificate that is trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with receiving(tls=context) as receiver:
+        named = receiver.url.replace(LOOPBACK, "hooks.example")
+        with pytest.raises(PostFailed, match="tls_failed"):
+            _post(named)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+        assert _post(named).is_success
+        with pytest.raises(PostFailed, match="tls_failed"):
+            _post(receiver.url)
+        assert len(receiver.received) == 1
 
 
 def test_receiver_that_is_no_web_server_is_told_so(receiver: Receiver) -> None:

@@ -46,10 +46,15 @@ def next_job(transaction: Transaction, claimable: Sequence[ColumnElement[bool]],
         share = shares.get(tenant)
         return (max(clock, share.turn_end if share else 0.0), waiting[tenant])
 
-    for tenant in sorted(waiting, key=lag):
-        share = locked_tenant(transaction, tenant)  # held before it is counted: two claims cannot pass a limit together
+    def is_full(tenant: str, share: TenantRow | None) -> bool:
         most = limits_of(share, defaults).max_running
-        if most and count_jobs(session, tenant, JobStatus.IN_PROGRESS) >= most:
+        return bool(most) and count_jobs(session, tenant, JobStatus.IN_PROGRESS) >= most
+
+    for tenant in sorted(waiting, key=lag):
+        if is_full(tenant, shares.get(tenant)):  # looked at first: claims that hold many tenants could block each other
+            continue
+        share = locked_tenant(transaction, tenant)
+        if is_full(tenant, share):  # counted again while it is held: two claims cannot pass a limit together
             continue
         first = (
             select(JobRow)

@@ -74,11 +74,13 @@ class SceneReading:
 
     Args:
         name, kind: of the scene.
+        event_times_s: when something is heard to happen.
         true_motion_px: mean |dx| + |dy| from frame to frame by the scene's law; 0 where it is not known.
     """
 
     name: str
     kind: str
+    event_times_s: tuple[float, ...]
     true_motion_px: float
     videos: Mapping[str, VideoReading]
 
@@ -109,7 +111,8 @@ class Reader:
             for row in self.rows
             if scene.truth is not None or not row.needs_truth
         }
-        return SceneReading(scene.name, scene.kind, 0.0 if truth is None else float(truth.curve.mean()), videos)
+        motion = 0.0 if truth is None else float(truth.curve.mean())
+        return SceneReading(scene.name, scene.kind, scene.event_times_s, motion, videos)
 
     def _read_video(
         self, latents: torch.Tensor, scene: Scene, *, is_encoded: bool, truth: MotionTruth | None

@@ -52,7 +52,9 @@ def readings(count: int = 6) -> list[SceneReading]:
         videos[DRAFT] = video(0.65 + spread, matched=1)
         videos[SPLINE_UNIFORM] = video(0.5 + spread)
         videos[TRUTH] = video(1.0 - spread / 100, score=1.0)
-        scenes.append(SceneReading(f"scene {index}", "wind" if index % 3 == 0 else "impact", float(index), videos))
+        scenes.append(
+            SceneReading(f"scene {index}", "wind" if index % 3 == 0 else "impact", (0.5, 1.5), float(index), videos)
+        )
     return scenes
 
 
@@ -73,6 +75,13 @@ def test_sudden_kinds_have_a_table_of_their_own() -> None:
     assert rows_of(every)[DRAFT]["recall"] == [0.5, 0.5, 0.5]
     assert list(rows_of(kinds)) == ["impact (4)", "wind (2)"]
     assert rows_of(every)[GENERATED]["median lag / of its length"] == "+0 / 0"
+
+
+def test_machine_guns_are_too_fast_to_count() -> None:
+    """Events closer than a sixth of a second stay in the table of all kinds alone."""
+    fast = [replace(scene, event_times_s=(0.5, 0.62)) for scene in readings()]
+
+    assert [table.name for table in sync_tables(fast)] == ["sync", "sync-kinds"]
 
 
 def test_motion_is_measured_over_a_still_video() -> None:

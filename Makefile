@@ -9,7 +9,7 @@ PORT ?= 8000
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-full-size check fix bench train-mini evaluate-mini clean
+.PHONY: help setup demo serve test test-full-size check fix openapi bench train-mini evaluate-mini clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ check: $(VENV)/.installed-dev ## format, lint, types, imports, Dockerfile and co
 fix: $(VENV)/.installed-dev ## format and mend what can be mended by a tool
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+openapi: $(VENV)/.installed-dev ## write the OpenAPI document to clients/openapi.json, after a change to the HTTP API
+	@$(BIN)/keyvid openapi > clients/openapi.json.new
+	@mv clients/openapi.json.new clients/openapi.json
 
 bench: $(VENV)/.installed-dev ## measure time, memory and sync, and print the tables of docs/performance.md
 	@$(BIN)/python -m benchmarks.run

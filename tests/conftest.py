@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import postgres_folder, postgres_server, redis_binary, redis_server
+from tests.servers import (
+    keeps_attributes,
+    postgres_folder,
+    postgres_server,
+    redis_binary,
+    redis_server,
+    swift_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.servers import S3Server
 
 # Read when torch is loaded. Threads of torch that spin while idle starve the servers and workers that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,7 +29,7 @@ MISSING_SERVER_FAILS = os.environ.get("CI") == "true"
 
 def missing(server: str) -> None:
     """Skip the test for want of a server; where CI runs, where every server must be, fail it."""
-    reason = f"{server} is not installed: tests/install-servers installs it on Debian and Ubuntu"
+    reason = f"{server} is not there: tests/install-servers installs servers on Debian and Ubuntu"
     if MISSING_SERVER_FAILS:
         pytest.fail(reason)
     pytest.skip(reason)
@@ -42,3 +51,13 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         missing("PostgreSQL")
     with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server that checks signatures: OpenStack Swift."""
+    folder = tmp_path_factory.mktemp("swift")
+    if not keeps_attributes(folder):
+        missing("a file system with user extended attributes for pytest's temporary files")
+    with swift_server(folder) as server:
+        yield server

@@ -6,15 +6,24 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import boto3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mypy_boto3_s3.client import S3Client
+
 START_TIMEOUT_S = 30.0
+S3_REGION = "us-east-1"
+S3_KEY_ID = "keyvid:tests"
+S3_SECRET = "only-the-tests-know-this"
 
 
 def free_port() -> int:
@@ -98,3 +107,56 @@ def postgres_server(folder: Path) -> Iterator[str]:
         process.terminate()
         process.wait()
         log.close()
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """A running S3 server that checks signatures."""
+
+    endpoint: str
+
+    def client(self, *, key_id: str = S3_KEY_ID, secret: str = S3_SECRET) -> S3Client:
+        """A client of the server."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=S3_REGION,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+        )
+
+    def new_bucket(self, name: str) -> dict[str, str]:
+        """Make a bucket; returns the settings, without their prefix, of an installation that uses it."""
+        self.client().create_bucket(Bucket=name)
+        return {
+            "storage": "s3",
+            "s3_bucket": name,
+            "s3_endpoint_url": self.endpoint,
+            "s3_region": S3_REGION,
+            "s3_access_key_id": S3_KEY_ID,
+            "s3_secret_access_key": S3_SECRET,
+        }
+
+
+def keeps_attributes(folder: Path) -> bool:
+    """Whether files in the folder may have user extended attributes, which Swift needs."""
+    try:
+        os.setxattr(folder, "user.keyvid", b"1")
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def swift_server(folder: Path) -> Iterator[S3Server]:
+    """OpenStack Swift with its S3 interface, in a folder that keeps attributes."""
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-m", "tests.swift_server", str(folder / "swift"), str(port)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: accepts_connections(port), what="Swift")
+        yield S3Server(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait()

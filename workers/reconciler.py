@@ -119,11 +119,11 @@ class Reconciler:
                 job_id = blob.key.split("/")[1]
                 if blob.modified_at < before and not self._upkeep.is_output_needed(job_id):
                     self._storage.delete(blob.key)
-        if isinstance(self._storage, KeepsDrafts):
-            self._storage.sweep_drafts(before=before)
         sweep_folder(self._settings.temp_dir, before=time.time() - TEMP_LIFE_S)
         self._upkeep.forget_expired(after_s=self._settings.tombstone_seconds)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)
+        if isinstance(self._storage, KeepsDrafts):  # last: a key may lack the right to list uploads in parts
+            self._storage.sweep_drafts(before=before)
 
     def _drop_input(self, key: str) -> None:
         """Remove an input that nobody names, unless it is so young that a request may be about to name it."""

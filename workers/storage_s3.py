@@ -127,6 +127,19 @@ class S3BlobStore:
         with _translated():
             return self._public_client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=expires_s)
 
+    def sweep_drafts(self, *, before: float) -> int:
+        """Abort uploads in parts that were begun before a time in unix seconds and never ended; returns how many."""
+        swept = 0
+        with _translated():
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
+            for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
+                if upload["Initiated"].timestamp() < before:
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+                    swept += 1
+        return swept
+
     def ping(self) -> None:
         """Prove that blobs can be written."""
         with _translated():

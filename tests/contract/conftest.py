@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from tests.clocks import FakeClock
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.servers import S3Server
     from workers.storage import BlobStore
 
 MAX_ATTEMPTS = 2
 RETENTION_S = 1000.0
-BUCKET = "keyvid"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -71,34 +70,10 @@ def store(database: Database) -> JobStore:
     return JobStore(database, max_attempts=MAX_ATTEMPTS, retention_s=RETENTION_S)
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """The address of an S3 server that keeps everything in memory and checks no signatures."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["local", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    """Empty blob storage."""
+    """Empty blob storage: a folder, or a bucket of a server that checks signatures."""
     if request.param == "local":
         return open_storage(Settings(data_dir=tmp_path))
-    endpoint = request.getfixturevalue("s3_endpoint")
-    bucket = f"{BUCKET}-{tmp_path.name.replace('_', '-').lower()[-40:]}".strip("-")
-    client = boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret"
-    )
-    client.create_bucket(Bucket=bucket)
-    return open_storage(
-        Settings(
-            data_dir=tmp_path,
-            storage="s3",
-            s3_bucket=bucket,
-            s3_endpoint_url=endpoint,
-            s3_access_key_id="id",
-            s3_secret_access_key="secret",
-        )
-    )
+    server: S3Server = request.getfixturevalue("s3_server")
+    return open_storage(Settings(data_dir=tmp_path, **server.new_bucket(f"contract-{secrets.token_hex(8)}")))

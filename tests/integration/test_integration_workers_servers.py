@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from worker_installation import Installation, assert_gapless, wait_for
 
 from workers.jobs import JobStage, JobStatus
@@ -15,32 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BUCKET = "keyvid-workers"
+    from tests.servers import S3Server
+
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def installation(postgres_url: str, redis_url: str, tmp_path: Path) -> Iterator[Installation]:
-    """An installation on real servers (S3: a server in memory); its processes are ended afterwards."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    keys = {"aws_access_key_id": "id", "aws_secret_access_key": "secret"}
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys).create_bucket(Bucket=BUCKET)
-    made = Installation(
-        tmp_path,
-        database_url=postgres_url,
-        broker_url=redis_url,
-        storage="s3",
-        s3_bucket=BUCKET,
-        s3_endpoint_url=endpoint,
-        s3_access_key_id="id",
-        s3_secret_access_key="secret",
-    )
+def installation(postgres_url: str, redis_url: str, s3_server: S3Server, tmp_path: Path) -> Iterator[Installation]:
+    """An installation on real servers; its processes are ended afterwards."""
+    bucket = s3_server.new_bucket(f"workers-{secrets.token_hex(8)}")
+    made = Installation(tmp_path, database_url=postgres_url, broker_url=redis_url, **bucket)
     yield made
     made.close()
-    server.stop()
 
 
 def test_killed_worker_loses_nothing_on_servers(installation: Installation) -> None:

@@ -89,7 +89,7 @@ class JobRun:
         """Run the job to its end, of whatever kind; says what the runner needs then."""
         try:
             checkpoint = self._persist(lambda: self.store.checkpoint(self.job.id))
-            self.runner.send(RunJob(self.job.id, self.lease.fence, self.job.request, checkpoint))
+            self.runner.send(RunJob(self.job.id, self.lease.fence, self.job.request, checkpoint, self.job.origin))
             while True:
                 self.tick()
                 report = self.runner.receive(timeout_s=TICK_S)

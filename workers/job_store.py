@@ -20,7 +20,7 @@ from workers.fair_share import queue_order
 from workers.file_store import FileStore
 from workers.idempotency import job_made, remember
 from workers.ids import new_id
-from workers.jobs import NO_TERMS, EventType, Glance, Job, JobEvent, JobStage, JobStatus, Priority, Terms
+from workers.jobs import NO_ORIGIN, NO_TERMS, EventType, Glance, Job, JobEvent, JobStage, JobStatus, Priority, Terms
 from workers.leases import JobLeases
 from workers.quarantine import refuse_quarantined
 from workers.quota import admit, check_room, default_limits, locked_tenant, usage_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from workers.access import Actor, Limits, Usage
     from workers.database import Transaction
     from workers.idempotency import IdempotencyKey
+    from workers.jobs import Origin
     from workers.result_cache import CachedResult
     from workers.settings import Settings
 
@@ -74,6 +75,7 @@ class JobStore(JobLeases, FileStore):
         idempotency: IdempotencyKey | None = None,
         terms: Terms = NO_TERMS,
         cached: CachedResult | None = None,
+        origin: Origin = NO_ORIGIN,
     ) -> Job:
         """Accept a request: from the return of this call on, the job is never lost.
 
@@ -96,6 +98,7 @@ class JobStore(JobLeases, FileStore):
                 priority=priority,
                 api_key_id=api_key_id,
                 terms=terms,
+                origin=origin,
                 job_id=cached.job_id if cached else None,
             )
             if idempotency is not None:
@@ -217,7 +220,9 @@ class JobStore(JobLeases, FileStore):
             self._cancel(transaction, row)
             return job_of(row)
 
-    def create_again(self, job_id: str, *, tenant: str, api_key_id: str | None = None) -> tuple[Job, bool]:
+    def create_again(
+        self, job_id: str, *, tenant: str, api_key_id: str | None = None, origin: Origin = NO_ORIGIN
+    ) -> tuple[Job, bool]:
         """Accept the request of a failed or cancelled job once more, as a new job with attempts of its own.
 
         Where such a job waits, runs or is completed already, it is the answer. Says whether the job is new.
@@ -245,6 +250,7 @@ class JobStore(JobLeases, FileStore):
                 priority=Priority(row.priority),
                 api_key_id=api_key_id,
                 terms=Terms(deadline_s=deadline_s, retention_s=row.retention_s),
+                origin=origin,
                 retried_from=job_id,
             )
             return job_of(again), True
@@ -290,6 +296,7 @@ class JobStore(JobLeases, FileStore):
         priority: Priority,
         api_key_id: str | None,
         terms: Terms,
+        origin: Origin,
         retried_from: str | None = None,
         job_id: str | None = None,
     ) -> JobRow:
@@ -316,6 +323,8 @@ class JobStore(JobLeases, FileStore):
             deadline_at=None if terms.deadline_s is None else transaction.now + terms.deadline_s,
             retention_s=terms.retention_s,
             retried_from=retried_from,
+            request_id=origin.request_id,
+            traceparent=origin.traceparent,
             recipe_sha256=recipe_of(request),
             stages=fresh_stages(),
             engine={},

@@ -74,6 +74,22 @@ NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Which HTTP request asked for a job: its id in the logs, and its place in a trace (W3C `traceparent`)."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that all spans of the job are in; None where no traces are made."""
+        return self.traceparent.split("-")[1] if self.traceparent else None
+
+
+NO_ORIGIN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job failed: a stable public code and a message safe to show."""
 
@@ -141,6 +157,7 @@ class Job:
     metadata: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     api_key_id: str | None = None  # the key it was asked for with
+    origin: Origin = NO_ORIGIN
     progress: int = 0
     seq: int = 0
     attempt: int = 0

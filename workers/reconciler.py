@@ -78,10 +78,7 @@ class Reconciler:
         if not self._roster.lead(DUTY, self.id, for_s=DUTY_PERIODS * self._settings.reconcile_seconds):
             return False
         ended = self._upkeep.end_expired_leases()
-        for job_id in ended:
-            logger.warning("lease_expired", job_id=job_id)
-        for job_id in self._upkeep.end_overdue():
-            logger.warning("deadline_passed", job_id=job_id)
+        self._upkeep.end_overdue()
         now = time.monotonic()
         is_ticket_due = bool(ended) or now - self._ticket_at >= TICKET_PERIOD_S
         if is_ticket_due and self._upkeep.has_waiting_jobs():

@@ -15,6 +15,7 @@ from workers.jobs import (
     JobStage,
     JobStatus,
     Keyframes,
+    Origin,
     Output,
     Priority,
     StageReport,
@@ -50,6 +51,7 @@ def job_of(row: JobRow) -> Job:
         metadata=row.caller_metadata,
         priority=Priority(row.priority),
         api_key_id=row.api_key_id,
+        origin=origin_of(row),
         progress=row.progress,
         seq=row.seq,
         attempt=row.attempt,
@@ -71,6 +73,11 @@ def job_of(row: JobRow) -> Job:
         engine=row.engine,
         usage=row.usage,
     )
+
+
+def origin_of(row: JobRow) -> Origin:
+    """Read which request asked for a job."""
+    return Origin(row.request_id, row.traceparent)
 
 
 def keyframes_of(document: Mapping[str, Any]) -> Keyframes:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from workers.jobs import NO_ORIGIN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workers.contract import VideoRequest
-    from workers.jobs import Failure, JobStage, Keyframes, Output
+    from workers.jobs import Failure, JobStage, Keyframes, Origin, Output
 
 
 class Remedy(StrEnum):
@@ -29,6 +31,7 @@ class RunJob:
     fence: int
     request: VideoRequest
     checkpoint: Mapping[str, Any] | None
+    origin: Origin = NO_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import structlog
 from workers.engine import load_engine
 from workers.errors import BlobNotFound, StorageUnavailable
 from workers.jobs import Failure
-from workers.logs import configure_logs
+from workers.logs import configure_logs, named
 from workers.rendering import BrokenOutput, Cancelled, render
 from workers.runner_messages import Failed, Loaded, LoadFailed, Ready, Remedy, RunJob, StopJob, Stopped
 from workers.storage import open_storage
@@ -130,7 +130,7 @@ def end_process_group() -> None:
 
 
 def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk) -> Report:
-    with structlog.contextvars.bound_contextvars(job_id=job.job_id, fence=job.fence):
+    with named(job.origin, job_id=job.job_id, fence=job.fence):
         try:
             folder = runner_folder(settings, os.getpid())
             return render(job, engine, storage, temp_dir=folder, send=desk.send, check=lambda: desk.check(job))

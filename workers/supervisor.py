@@ -18,6 +18,7 @@ import structlog
 
 from workers.errors import StoreUnavailable
 from workers.job_run import JobRun, RunnerNeeds
+from workers.logs import named
 from workers.roster import WorkerRecord, WorkerState
 from workers.runner_handle import RunnerDied, RunnerHandle
 from workers.runner_messages import Loaded, LoadFailed, Ready
@@ -114,7 +115,7 @@ class Supervisor:
             self._bell.wait(self._settings.idle_poll_seconds)
             return
         job, lease = claimed
-        with structlog.contextvars.bound_contextvars(job_id=job.id, attempt=job.attempt):
+        with named(job.origin, job_id=job.id, attempt=job.attempt):
             logger.info("job_claimed", waited_s=round((job.started_at or 0) - job.created_at, 2))
             self._enter(WorkerState.BUSY, job_id=job.id)
             run = JobRun(

@@ -72,6 +72,8 @@ class JobRow(Base):
     retried_from: Mapped[str | None] = mapped_column(String(40))
     recipe_sha256: Mapped[str | None] = mapped_column(String(64))
     cached_from: Mapped[str | None] = mapped_column(String(40))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    traceparent: Mapped[str | None] = mapped_column(String(64))
     deleted_at: Mapped[float | None] = mapped_column(Float(53))
     purged_at: Mapped[float | None] = mapped_column(Float(53))
     stages: Mapped[list[dict[str, Any]]]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from sqlalchemy import delete, or_, select
 
 from workers.jobs import TOO_LATE, Failure, JobStatus
-from workers.records import end_attempt, file_of, finish
+from workers.logs import named
+from workers.records import end_attempt, file_of, finish, origin_of
 from workers.tables import CheckpointRow, EventRow, EventTicketRow, FileRow, JobRow
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from workers.database import Database
     from workers.jobs import StoredFile
+
+logger = structlog.get_logger(__name__)
 
 LOST = Failure("worker_crashed", "The workers that took this job stopped before it was done.")
 PURGE_GRACE_S = 60.0  # a request that saw a row in its last moments may still use what it names
@@ -142,7 +146,9 @@ class Upkeep:
                 return None
             row.failure_code, row.failure_message = TOO_LATE.code, TOO_LATE.message
             finish(transaction, row, JobStatus.FAILED, retention_s=self._retention_s)
-            return row.id
+        with named(origin_of(row), job_id=row.id):
+            logger.warning("deadline_passed")
+        return row.id
 
     def _end_one_expired(self) -> str | None:
         with self._database.read() as transaction:  # usually there is none: no need for the write lock
@@ -155,7 +161,9 @@ class Upkeep:
             if row is None:
                 return None
             end_attempt(transaction, row, LOST, delay_s=0.0, reason="lease_expired", retention_s=self._retention_s)
-            return row.id
+        with named(origin_of(row), job_id=row.id):
+            logger.warning("lease_expired", attempt=row.attempt)
+        return row.id
 
 
 def _overdue(now: float) -> tuple[ColumnElement[bool], ...]:

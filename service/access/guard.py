@@ -9,6 +9,7 @@ from service.access.headers import ANSWER_HEADERS
 from service.access.principal import Principal
 from service.errors import InsufficientScope
 from workers.access import Scope
+from workers.jobs import Origin
 
 READING_METHODS = ("GET", "HEAD")
 SCHEME_NAME = "ApiKey"
@@ -32,7 +33,7 @@ async def authenticate(request: Request) -> Principal:
     )
     if principal.key_id is not None and principal.requests_per_minute:
         request.scope[ANSWER_HEADERS] = gate.rates.count(principal.key_id, per_minute=principal.requests_per_minute)
-    return replace(principal, request_id=request.scope.get("request_id"))
+    return replace(principal, origin=Origin(request.scope.get("request_id"), request.scope.get("traceparent")))
 
 
 PrincipalDep = Annotated[Principal, Depends(authenticate)]

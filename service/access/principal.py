@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from workers.access import DEFAULT_TENANT, Actor, Scope
+from workers.jobs import NO_ORIGIN, Origin
 
 ANONYMOUS = "anonymous"
 
@@ -17,9 +18,9 @@ class Principal:
     scopes: frozenset[Scope] = frozenset(Scope)
     key_id: str | None = None
     requests_per_minute: int = 0
-    request_id: str | None = None
+    origin: Origin = NO_ORIGIN
 
     @property
     def actor(self) -> Actor:
         """How the audit log calls the sender."""
-        return Actor(self.tenant, self.key_id or ANONYMOUS, self.request_id)
+        return Actor(self.tenant, self.key_id or ANONYMOUS, self.origin.request_id)

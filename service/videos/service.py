@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import structlog
+
 from service.content import Content
 from service.errors import (
     ContentExpired,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from workers.job_store import JobStore
     from workers.jobs import Glance, Job
     from workers.storage import BlobStore
+
+logger = structlog.get_logger(__name__)
 
 Variant = Literal["video", "thumbnail"]
 Input = TypeVar("Input", ImageInput, AudioInput)
@@ -141,7 +145,9 @@ class VideoService:
             idempotency=idempotency,
             terms=self._terms(fields),
             cached=cached,
+            origin=self.caller.origin,
         )
+        logger.info("video_accepted", job_id=job.id)
         return self._describe(job)
 
     def get(self, video_id: str) -> Video:
@@ -176,7 +182,11 @@ class VideoService:
 
         Raises: JobNotFound, IllegalTransition, QuotaExceeded, InputQuarantined.
         """
-        job, is_new = self.store.create_again(video_id, tenant=self.tenant, api_key_id=self.caller.key_id)
+        job, is_new = self.store.create_again(
+            video_id, tenant=self.tenant, api_key_id=self.caller.key_id, origin=self.caller.origin
+        )
+        if is_new:
+            logger.info("video_accepted", job_id=job.id, retried_from=video_id)
         return self._describe(job), is_new
 
     def delete(self, video_id: str) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from workers.database import Database, upgrade
 from workers.errors import Transient
+from workers.logs import named
 from workers.webhooks.address import TargetRefused, TargetUnknown, checked_addresses, look_up, parse_target
 from workers.webhooks.due import DueDeliveries
 from workers.webhooks.sending import PostFailed, post
@@ -84,7 +85,7 @@ class Dispatcher:
         return [self._pool.submit(self._try, due) for due in taken]
 
     def _try(self, due: DueDelivery) -> None:
-        with structlog.contextvars.bound_contextvars(delivery_id=due.id, endpoint_id=due.endpoint_id):
+        with named(due.origin, job_id=due.job_id, delivery_id=due.id, endpoint_id=due.endpoint_id):
             try:
                 reply, error = self._send(due)
                 is_done = reply is not None and reply.is_success

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import delete, select
 
-from workers.tables import WebhookDeliveryRow, WebhookEndpointRow
+from workers.jobs import NO_ORIGIN
+from workers.records import origin_of
+from workers.tables import JobRow, WebhookDeliveryRow, WebhookEndpointRow
 from workers.webhooks.messages import DeliveryStatus, DueDelivery
 from workers.webhooks.store import disable, locked_endpoint
 
@@ -106,15 +108,18 @@ def _taken(transaction: Transaction, row: WebhookDeliveryRow) -> DueDelivery:
     endpoint = transaction.session.get_one(WebhookEndpointRow, row.endpoint_id)
     row.tries += 1
     row.next_at = transaction.now + HOLD_S
+    job = transaction.session.get(JobRow, row.job_id) if row.job_id is not None else None  # None: it was deleted since
     valid = [entry for entry in endpoint.secrets if entry["until"] is None or entry["until"] > transaction.now]
     return DueDelivery(
         id=row.id,
         endpoint_id=endpoint.id,
+        job_id=row.job_id,
         url=endpoint.url,
         secrets=tuple(entry["secret"] for entry in valid),
         body=row.body.encode(),
         try_number=row.tries,
         at=transaction.now,
+        origin=origin_of(job) if job is not None else NO_ORIGIN,
     )
 
 

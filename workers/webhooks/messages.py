@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from workers.jobs import EventType
+from workers.jobs import EventType, Origin
 
 WEBHOOK_EVENTS = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
 TEST_EVENT = "webhook.test"
@@ -61,8 +61,10 @@ class DueDelivery:
 
     id: str
     endpoint_id: str
+    job_id: str | None
     url: str
     secrets: tuple[str, ...]
     body: bytes
     try_number: int
     at: float
+    origin: Origin

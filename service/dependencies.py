@@ -11,6 +11,7 @@ from service.access.gate import Gate
 from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
+from service.localizations.listener import ListenerLine
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.queue_places import QueuePlaces
@@ -45,7 +46,9 @@ class Resources:
     roster: Roster
     quarantine: Quarantine
     audit: AuditLog
+    listener: ListenerLine
     probe_limiter: anyio.CapacityLimiter
+    hearing_limiter: anyio.CapacityLimiter
 
 
 class State(TypedDict):

@@ -20,15 +20,13 @@ from service.access.gate import Gate
 from service.access.headers import SecurityHeaders
 from service.admin import routes as admin
 from service.dependencies import Resources, State
-from service.errors import install_error_handlers
 from service.events import EventFeed
 from service.files import routes as files
 from service.limits import BodyLimit
-from service.localizations import routes as localizations
-from service.localizations.listener import ListenerLine
 from service.models import routes as models
 from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
+from service.problem_details import install_error_handlers
 from service.settings import ServiceSettings
 from service.videos import follow_routes as follow
 from service.videos import routes as videos
@@ -55,7 +53,6 @@ ROUTERS = (
     follow.tickets,
     follow.events,
     files.router,
-    localizations.router,
     models.router,
     webhooks.endpoints,
     webhooks.deliveries,
@@ -64,7 +61,6 @@ ROUTERS = (
     blobs.router,
     health.router,
 )
-HEARING_THREADS = 4  # the listener hears one sound at a time; the others are on their way
 STUDIO = Path(__file__).parent / "studio"
 
 _DESCRIPTION = "Animate a picture to a sound. Send both, follow the video while it is made, download an MP4 in sync."
@@ -103,9 +99,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     roster=Roster(store.database),
                     quarantine=Quarantine(store.database),
                     audit=AuditLog(store.database),
-                    listener=ListenerLine(settings.listener_url),
                     probe_limiter=anyio.CapacityLimiter(settings.max_probes),
-                    hearing_limiter=anyio.CapacityLimiter(HEARING_THREADS),
                 )
             )
         finally:

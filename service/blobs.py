@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from service.content import Content, content_response
+from service.content import ANSWERS, Content, content_response
 from service.dependencies import SettingsDep, StorageDep
 from service.errors import NotFound
+from service.openapi import problems
 from workers.storage import checked_key, is_local_link_valid
 
 router = APIRouter(prefix="/v1/blobs", tags=["videos"])
@@ -15,7 +16,12 @@ router = APIRouter(prefix="/v1/blobs", tags=["videos"])
 _MEDIA_TYPES = {"mp4": "video/mp4", "png": "image/png", "jpg": "image/jpeg"}
 
 
-@router.get("/{key:path}", operation_id="downloadBlob", response_class=Response)
+@router.get(
+    "/{key:path}",
+    operation_id="downloadBlob",
+    response_class=Response,
+    responses={**ANSWERS, **problems(404, 410, 416, 422, 503)},
+)
 def get_blob(  # noqa: PLR0917
     request: Request,
     key: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
@@ -12,9 +12,19 @@ from starlette.responses import Response, StreamingResponse
 from service.errors import RangeNotSatisfiable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
     from workers.storage import BlobStore
+
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+ANSWERS: Mapping[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"video/mp4": _FILE, "image/jpeg": _FILE}},
+    206: {"description": "The range that was asked for."},
+    304: {"description": "The file that the reader has is the present one."},
+}
+"""What routes that answer with `content_response` document."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 

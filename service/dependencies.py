@@ -11,7 +11,6 @@ from service.access.gate import Gate
 from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
-from service.localizations.listener import ListenerLine
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.queue_places import QueuePlaces
@@ -46,9 +45,7 @@ class Resources:
     roster: Roster
     quarantine: Quarantine
     audit: AuditLog
-    listener: ListenerLine
     probe_limiter: anyio.CapacityLimiter
-    hearing_limiter: anyio.CapacityLimiter
 
 
 class State(TypedDict):

@@ -1,50 +1,20 @@
-"""Every error the API answers with, and how it looks: RFC 9457 problem details with an `error` member.
+"""Every error the API answers with; how they look is in `problem_details`.
 
-The `error` member is what clients of the OpenAI API read, so one body serves both worlds. A class fixes status and
-code; where it is raised only adds the sentence that the caller reads. Messages never hold a path, a key or a trace.
+A class fixes status and code; where it is raised only adds the sentence that the caller reads. Messages never hold a
+path, a key or a trace.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from http import HTTPStatus
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-import structlog
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-
-from workers.errors import (
-    BlobNotFound,
-    FileExpired,
-    FileNotKnown,
-    IdempotencyKeyReused,
-    IllegalTransition,
-    InputNotKnown,
-    InputQuarantined,
-    JobExpired,
-    JobNotFound,
-    KeyNotKnown,
-    QuotaExceeded,
-    Transient,
-    WorkerError,
-    WorkerNotKnown,
-)
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from fastapi import FastAPI, Request
     from pydantic_core import ErrorDetails
-    from starlette.responses import Response
-
-logger = structlog.get_logger(__name__)
-
-PROBLEM_JSON = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +47,14 @@ class MalformedMultipart(ServiceError):
 
     status = 400
     code = "malformed_multipart"
+    title = "Malformed body"
+
+
+class InvalidJson(ServiceError):
+    """The body is not well-formed JSON."""
+
+    status = 400
+    code = "invalid_json"
     title = "Malformed body"
 
 
@@ -135,13 +113,6 @@ class Conflict(ServiceError):
     code = "conflict"
     title = "Conflict"
     headers = MappingProxyType({"x-should-retry": "false"})  # the OpenAI client repeats every other 409
-
-
-class KeyframesNeeded(Conflict):
-    """The model of this server has no localizer to hear with: send `keyframes` with the video."""
-
-    code = "keyframes_needed"
-    title = "Keyframes needed"
 
 
 class NotReady(Conflict):
@@ -271,29 +242,6 @@ class Busy(Unavailable):
     code = "busy"
 
 
-class LocalizerUnavailable(Unavailable):
-    """Nobody is there to hear the sound now; videos are made all the same."""
-
-    code = "localizer_unavailable"
-    headers = MappingProxyType({"Retry-After": "2"})
-
-
-_FROM_WORKERS: Mapping[type[WorkerError], type[ServiceError]] = {
-    JobNotFound: NotFound,
-    JobExpired: VideoExpired,
-    FileNotKnown: NotFound,
-    FileExpired: FileHasExpired,
-    BlobNotFound: ContentExpired,
-    IllegalTransition: Conflict,
-    KeyNotKnown: NotFound,
-    WorkerNotKnown: NotFound,
-    InputNotKnown: NotFound,
-    InputQuarantined: Quarantined,
-    IdempotencyKeyReused: IdempotencyReused,
-}
-_PUBLIC_WORDS = {JobNotFound: "There is no such video.", FileNotKnown: "There is no such file."}
-
-
 def rate_fields(policy: str, *, limit: int, left: int, wait_s: float, window_s: float) -> dict[str, str]:
     """What is left of a limit, in the header fields of the IETF draft "RateLimit header fields for HTTP"."""
     window = f";w={round(window_s)}" if window_s else ""
@@ -301,23 +249,6 @@ def rate_fields(policy: str, *, limit: int, left: int, wait_s: float, window_s: 
         "RateLimit-Policy": f'"{policy}";q={limit}{window}',
         "RateLimit": f'"{policy}";r={left};t={math.ceil(wait_s)}',
     }
-
-
-def from_worker_error(error: WorkerError) -> ServiceError:
-    """The answer to an error of the queue side."""
-    if isinstance(error, Transient):
-        return Unavailable()
-    if isinstance(error, QuotaExceeded):
-        return RateLimited(
-            str(error),
-            policy=error.code,
-            limit=error.limit,
-            retry_after_s=error.retry_after_s,
-            window_s=error.window_s,
-            code=error.code,
-        )
-    kind = _FROM_WORKERS.get(type(error), ServiceError)
-    return kind(_PUBLIC_WORDS.get(type(error)))
 
 
 def field_errors(details: Iterable[ErrorDetails]) -> list[FieldError]:
@@ -331,79 +262,7 @@ def field_errors(details: Iterable[ErrorDetails]) -> list[FieldError]:
     return found
 
 
-def problem_body(error: ServiceError, *, instance: str, request_id: str | None) -> dict[str, Any]:
-    """The body of an answer: RFC 9457 members, our own, and the `error` object."""
-    kind = {429: "rate_limit_error"}.get(
-        error.status, "invalid_request_error" if error.status < 500 else "server_error"
-    )
-    return {
-        "type": f"urn:keyvid:error:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": instance,
-        "code": error.code,
-        "request_id": request_id,
-        "errors": [{"pointer": item.pointer, "detail": item.detail} for item in error.errors],
-        "error": {"message": error.detail, "type": kind, "param": error.param, "code": error.code},
-    }
-
-
-def problem_response(request: Request, error: ServiceError) -> JSONResponse:
-    """Render any error of ours."""
-    body = problem_body(error, instance=request.url.path[:300], request_id=request.scope.get("request_id"))
-    return JSONResponse(body, status_code=error.status, headers=dict(error.headers), media_type=PROBLEM_JSON)
-
-
-def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the service, of the queue side and of the framework with a problem body."""
-
-    async def service_error(request: Request, error: ServiceError) -> JSONResponse:
-        return problem_response(request, error)
-
-    async def worker_error(request: Request, error: WorkerError) -> JSONResponse:
-        answer = from_worker_error(error)
-        if answer.status >= 500:
-            logger.warning("queue_side_failed", error=type(error).__name__, exc_info=error)
-        return problem_response(request, answer)
-
-    async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = field_errors(error.errors())
-        return problem_response(request, ValidationFailed(_summary(errors), errors=errors))
-
-    async def http_exception(request: Request, error: HTTPException) -> JSONResponse:
-        return problem_response(request, _from_http_exception(error))
-
-    async def client_left(request: Request, _error: ClientDisconnect) -> JSONResponse:
-        return problem_response(request, RequestTimeout("The connection closed before the body was complete."))
-
-    handlers: dict[type[Exception], Callable[..., Awaitable[Response]]] = {
-        ServiceError: service_error,
-        WorkerError: worker_error,
-        RequestValidationError: invalid_request,
-        HTTPException: http_exception,
-        ClientDisconnect: client_left,
-    }
-    for kind, handler in handlers.items():
-        app.add_exception_handler(kind, handler)
-
-
-def _summary(errors: list[FieldError]) -> str | None:
-    return f"{errors[0].pointer.removeprefix('/')}: {errors[0].detail}" if errors else None
-
-
 def invalid_fields(errors: list[FieldError]) -> ValidationFailed:
-    """One answer for everything that is wrong with a form."""
-    return ValidationFailed(_summary(errors), errors=errors)
-
-
-def _from_http_exception(error: HTTPException) -> ServiceError:
-    """The framework's own refusals: an unknown route, a method that a route does not have."""
-    phrase = HTTPStatus(error.status_code).phrase
-    answer: ServiceError = NotFound() if error.status_code == 404 else ServiceError(phrase)
-    if error.status_code != 404:
-        answer.status = error.status_code
-        answer.title = phrase
-        answer.code = phrase.lower().replace(" ", "_") if error.status_code < 500 else answer.code
-        answer.headers = error.headers or {}
-    return answer
+    """One answer for everything that is wrong with a request."""
+    summary = f"{errors[0].pointer.removeprefix('/')}: {errors[0].detail}" if errors else None
+    return ValidationFailed(summary, errors=errors)

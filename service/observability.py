@@ -10,7 +10,8 @@ from uuid import uuid4
 import structlog
 from starlette.requests import Request
 
-from service.errors import Forbidden, ServiceError, problem_response
+from service.errors import Forbidden, ServiceError
+from service.problem_details import problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

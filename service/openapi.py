@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from service.access.guard import SCHEME, SCHEME_NAME, Guard
-from service.errors import PROBLEM_JSON
+from service.problem_details import PROBLEM_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,6 +121,7 @@ def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             schemas.pop("ValidationError", None)
             schemas["Problem"] = _PROBLEM
             _drop_default_422(raw)
+            _describe_json(raw)
             _describe_access(raw, routers)
             app.openapi_schema = _simplified(raw, schemas)
         return app.openapi_schema
@@ -144,6 +145,14 @@ def _drop_default_422(document: dict[str, Any]) -> None:
             reply = operation["responses"].get("422", {})
             if "application/json" in reply.get("content", {}):
                 operation["responses"]["422"] = problems(422)[422]
+
+
+def _describe_json(document: dict[str, Any]) -> None:
+    """Every operation that takes JSON refuses what is none."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                operation["responses"].setdefault("400", problems(400)[400])
 
 
 def _describe_access(document: dict[str, Any], routers: Sequence[APIRouter]) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request,
 from starlette.concurrency import run_in_threadpool
 
 from service.access.guard import GUARD_VIDEOS
-from service.content import content_response, matches
+from service.content import ANSWERS, content_response, matches
 from service.dependencies import ResourcesDep, VideosDep
 from service.multipart import receive_form
 from service.openapi import form_body, problems
@@ -154,12 +154,7 @@ def retry_video(
     "/{video_id}/content",
     operation_id="downloadVideo",
     response_class=Response,
-    responses={
-        200: {"description": "The file.", "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "The range that was asked for."},
-        304: {"description": "The file that the reader has is the present one."},
-        **problems(404, 409, 410, 416, 503),
-    },
+    responses={**ANSWERS, **problems(404, 409, 410, 416, 503)},
 )
 @router.head("/{video_id}/content", include_in_schema=False)
 def download_video(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,6 +16,7 @@ import pytest
 
 from service.settings import ServiceSettings
 from tests import uploads
+from tests.api_process import ApiProcess, answers, api_process
 from tests.servers import free_port, wait_until
 from workers.job_store import open_job_store
 
@@ -30,53 +28,12 @@ LIMIT = 5_000_000
 MEMORY = 250e6
 
 
-@dataclass
-class Server:
-    """A running `keyvid api`."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    data_dir: Path
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def rss(self) -> int:
-        """Bytes of memory in use."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
-
-
-@contextmanager
-def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
-    """`keyvid api` on a free port, until the block ends."""
-    port = free_port()
-    variables = {f"KEYVID_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "keyvid", "api", "--port", str(port), "--data-dir", str(data_dir)]
-    process = subprocess.Popen(command, env={**os.environ, **variables})
-    try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/livez"), what="the API's first answer")
-        yield Server(process, port, data_dir)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def answers(url: str) -> bool:
-    """Whether a GET succeeds."""
-    try:
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
     """A server with small limits."""
     folder = tmp_path_factory.mktemp("data")
     limits = {"max_body_bytes": str(LIMIT), "body_idle_seconds": "1", "event_poll_seconds": "0.05"}
-    with serving(folder, **limits) as running:
+    with api_process(folder, **limits) as running:
         yield running
 
 
@@ -108,7 +65,7 @@ def read_until_closed(connection: socket.socket) -> bytes:
     return received
 
 
-def test_endless_body_is_cut_off(server: Server) -> None:
+def test_endless_body_is_cut_off(server: ApiProcess) -> None:
     """A chunked body without a length ends with 413 at the limit; the answer arrives, memory stays flat."""
     head, body = form(uploads.wav())
     before = server.rss()
@@ -127,10 +84,10 @@ def test_endless_body_is_cut_off(server: Server) -> None:
     assert b"connection: close" in answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2].rpartition(b"}")[0] + b"}")["code"] == "payload_too_large"
     assert server.rss() - before < 30e6
-    assert not list((server.data_dir / "tmp").glob("*"))
+    assert not server.files_in_the_making()
 
 
-def test_declared_length_is_refused_without_waiting(server: Server) -> None:
+def test_declared_length_is_refused_without_waiting(server: ApiProcess) -> None:
     """A body that announces too much is refused before it is sent."""
     head, _ = form(b"")
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
@@ -141,7 +98,7 @@ def test_declared_length_is_refused_without_waiting(server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def test_stalled_body_is_let_go(server: Server) -> None:
+def test_stalled_body_is_let_go(server: ApiProcess) -> None:
     """A client that stops in mid-body gets 408 and leaves no file."""
     head, body = form(uploads.wav())
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
@@ -149,21 +106,21 @@ def test_stalled_body_is_let_go(server: Server) -> None:
         answer = read_until_closed(connection)
 
     assert answer.startswith(b"HTTP/1.1 408")
-    assert not list((server.data_dir / "tmp").glob("*"))
+    assert not server.files_in_the_making()
 
 
-def test_client_that_leaves_leaves_nothing(server: Server) -> None:
+def test_client_that_leaves_leaves_nothing(server: ApiProcess) -> None:
     """A connection that breaks in mid-body is forgotten."""
     head, body = form(uploads.wav())
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:20_000])
-        wait_until(lambda: any((server.data_dir / "tmp").glob("*")), what="an upload in progress")
+        wait_until(lambda: bool(server.files_in_the_making()), what="an upload in progress")
 
-    wait_until(lambda: not list((server.data_dir / "tmp").glob("*")), what="an empty folder of uploads")
+    wait_until(lambda: not server.files_in_the_making(), what="an empty folder of uploads")
     assert answers(f"{server.url}/livez")
 
 
-def test_events_flow_while_they_happen(server: Server) -> None:
+def test_events_flow_while_they_happen(server: ApiProcess) -> None:
     """A stream over a socket delivers each event when it happens, and the end of the job ends it."""
     store = open_job_store(ServiceSettings(data_dir=server.data_dir))
     files = {"input_reference": ("a", uploads.jpeg()), "audio": ("b", uploads.wav())}
@@ -181,7 +138,7 @@ def test_events_flow_while_they_happen(server: Server) -> None:
     assert names == ["video.snapshot", "video.cancelled"]
 
 
-def test_memory_stays_small_under_uploads(server: Server) -> None:
+def test_memory_stays_small_under_uploads(server: ApiProcess) -> None:
     """After some dozen accepted requests of megabytes the API process is still under 250 MB."""
     sound = uploads.wav(20.0, rate=48_000, channels=2)
     files = {"input_reference": ("a", uploads.jpeg(2000, 1500)), "audio": ("b", sound)}
@@ -194,7 +151,7 @@ def test_memory_stays_small_under_uploads(server: Server) -> None:
 
 def test_sigterm_ends_it_even_with_an_open_stream(tmp_path: Path) -> None:
     """A stop does not wait for readers of events."""
-    with serving(tmp_path) as server:
+    with api_process(tmp_path) as server:
         files = {"input_reference": ("a", uploads.jpeg()), "audio": ("b", uploads.wav())}
         video_id = httpx.post(f"{server.url}/v1/videos", data={"prompt": "p"}, files=files).json()["id"]
         with httpx.stream("GET", f"{server.url}/v1/videos/{video_id}/events", timeout=20) as reply:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from service.content import Content, content_response, matches
-from service.errors import install_error_handlers
+from service.problem_details import install_error_handlers
 from workers.storage_local import LocalBlobStore
 
 if TYPE_CHECKING:

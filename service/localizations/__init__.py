@@ -1,1 +1,0 @@
-"""Localizations: what the model hears in a sound, without making a video."""

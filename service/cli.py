@@ -37,6 +37,7 @@ def api(
     _refuse_open_door(settings)
     configure_logs(settings, process="api")
     end_with_parent(os.environ)
+    _tell_what_confines_decoders()
     _hand_down(settings)
     uvicorn.run(
         "service.processes:application",
@@ -100,6 +101,19 @@ def doctor(
     from workers.cli import examine, settings_or_exit
 
     examine(settings_or_exit(ServiceSettings), model=model, as_json=as_json)
+
+
+def _tell_what_confines_decoders() -> None:
+    """Log which measures keep hostile files harmless on this machine; one that is missing is a warning."""
+    import structlog
+
+    from service.media.confinement import MEASURES
+    from service.media.validation import measures_that_hold
+
+    logger = structlog.get_logger(__name__)
+    holds = measures_that_hold()
+    tell = logger.info if set(holds) >= set(MEASURES) else logger.warning
+    tell("decoders_confined", holds=holds, missing=sorted(set(MEASURES) - set(holds)))
 
 
 def _hand_down(settings: "ServiceSettings") -> None:

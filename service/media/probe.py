@@ -1,8 +1,8 @@
 """The sandbox: a child process that decodes one request's uploads and writes them in canonical form.
 
 `python -m service.media.probe` reads a `ProbeRequest` as JSON from standard input and writes one line of JSON per file.
-It opens its files first and then gives up the right to open anything more, so whatever a hostile file makes a decoder
-do, it can reach neither another file nor the network; memory, processor time and output size are limited as well.
+It opens its files first and then gives up the right to open anything more (see `confinement`), so whatever a hostile
+file makes a decoder do, it can reach no other file, process or network, and only so much memory and processor time.
 A crash here means that the file is refused, no more.
 """
 
@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import codecs
 import json
-import resource
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.media.confinement import confine
 from service.media.limits import ProbeLimits
 from service.media.refusal import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
-
-MEMORY_BYTES = 1 << 30  # address space: a 25 MP picture with alpha needs about 0.5 GB of it
-CPU_SECONDS = 15  # the slowest allowed file takes about 2 s
-OUTPUT_BYTES = 64 << 20  # per file: canonical pictures and sounds stay under 13 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +84,6 @@ def _canonicalizer(kind: str) -> Callable[[BinaryIO, BinaryIO, str, ProbeLimits]
 
     rehearse()
     return canonicalize_audio
-
-
-def confine() -> None:
-    """Give up everything that decoding open files does not need."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # open files stay usable; no new file, pipe or socket
 
 
 if __name__ == "__main__":

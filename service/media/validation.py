@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 PROBE_COMMAND = (sys.executable, "-I", "-m", "service.media.probe")
+CONFINE_COMMAND = (sys.executable, "-I", "-m", "service.media.confinement")
 WALL_SECONDS = 60.0  # the processor limit ends hostile files long before; this one means that the machine is overloaded
 _CRASHED = {"image": "image_decode_failed", "audio": "audio_decode_failed"}
 _ACCEPTED = {"image": "JPEG, PNG and WebP", "audio": "WAV, FLAC, MP3, Ogg (Vorbis, Opus) and M4A"}
@@ -50,6 +51,12 @@ class CheckedUpload:
     kind: Kind
     path: Path
     measured: dict[str, Any]
+
+
+def measures_that_hold() -> list[str]:
+    """What confines decoders on this machine: `limits`, and where the kernel allows it `network` and `calls`."""
+    confined = subprocess.run(CONFINE_COMMAND, capture_output=True, text=True, check=False, timeout=WALL_SECONDS)
+    return confined.stdout.split()
 
 
 def signature_of(upload: Upload, *, kind: Kind | None) -> Signature:

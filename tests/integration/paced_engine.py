@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from workers.engine import EngineHooks, EngineJob
     from workers.settings import Settings
 
-WIDTH, HEIGHT = 64, 32
 BREAK_AT_STEP = 3
 HEARD = Keyframes(indices=(0, 12, 24), curve=(0.0,) * NUM_FRAMES, peaks=(12,), valleys=(24,))
 
@@ -43,7 +42,7 @@ def load(settings: Settings) -> PacedEngine:
 
 @dataclass
 class PacedEngine:
-    """Makes the same small video for every request, slowly."""
+    """Makes the same video for every request of a size, slowly."""
 
     folder: Path
     digest: str = "paced-1"
@@ -53,8 +52,8 @@ class PacedEngine:
         return {"model": "paced", "device": "none"}
 
     def warm_up(self) -> None:
-        """Make the one video."""
-        self.video = small_video(self.folder / f"paced-{os.getpid()}.mp4")
+        """Forget the videos of other processes."""
+        self.videos: dict[tuple[int, int], bytes] = {}
 
     def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
         """Play the script of the prompt."""
@@ -76,8 +75,13 @@ class PacedEngine:
             if stage is not JobStage.INTERPOLATION:
                 hooks.on_state(stage, stage.value.encode(), HEARD)
         hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
-        job.output.write_bytes(self.video)
+        job.output.write_bytes(self._video(job.request.width, job.request.height))
         self._log(f"end seed={job.request.seed}")
+
+    def _video(self, width: int, height: int) -> bytes:
+        if (width, height) not in self.videos:
+            self.videos[width, height] = plain_video(self.folder / f"paced-{os.getpid()}.mp4", width, height)
+        return self.videos[width, height]
 
     def _break(self, words: list[str]) -> None:
         marker = self.folder / "crashed_once"
@@ -98,14 +102,14 @@ class PacedEngine:
             log.write(f"{time.time():.3f} {line}\n")
 
 
-def small_video(path: Path) -> bytes:
-    """48 small frames with two seconds of silence, as H.264 and AAC."""
+def plain_video(path: Path, width: int, height: int) -> bytes:
+    """48 grey frames with two seconds of silence, as H.264 and AAC."""
     with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=FPS)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         audio = container.add_stream("aac", rate=48_000, layout="mono")
         for index in range(NUM_FRAMES):
-            picture = np.full((HEIGHT, WIDTH, 3), index * 5, np.uint8)
+            picture = np.full((height, width, 3), index * 5, np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 96_000), np.float32), format="fltp", layout="mono")

@@ -43,6 +43,7 @@ FORMAT = "keyvid-1"
 INDEX = "model_index.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer"
+_REMEDY = "convert or copy the folder anew"
 PACKAGED_WEIGHTS = Path(__file__).parent / "weights"
 
 _BUILDERS: Mapping[type, Callable[..., object]] = {
@@ -100,8 +101,15 @@ def weights_folder(name_or_path: str | Path) -> Path:
     packaged = PACKAGED_WEIGHTS / name_or_path
     folder = packaged if (packaged / INDEX).is_file() else Path(name_or_path)
     if not (folder / INDEX).is_file():
-        raise CheckpointMissing
+        raise CheckpointMissing(
+            f"there are no weights in {name_or_path}: give a folder that has a {INDEX}, or {', '.join(packaged_models())}"
+        )
     return folder
+
+
+def packaged_models() -> list[str]:
+    """Names of the models that ship inside."""
+    return sorted(folder.parent.name for folder in PACKAGED_WEIGHTS.glob(f"*/{INDEX}"))
 
 
 def save_components(folder: Path, config: ModelConfig, components: Components, *, dtype: torch.dtype) -> None:
@@ -130,17 +138,21 @@ def read_config(folder: Path) -> ModelConfig:
     """Configuration of a weights folder. Raises: CheckpointMissing, CheckpointMismatch."""
     index = _read_json(folder / INDEX)
     if index.pop("format", None) != FORMAT:
-        raise CheckpointMismatch(f"{INDEX} is not of format {FORMAT}")
+        raise CheckpointMismatch(f"{INDEX} is not of format {FORMAT}: {_REMEDY}")
     kinds = index.pop("components", None)
     hints = typing.get_type_hints(ModelConfig)
     settings = {field.name for field in dataclasses.fields(ModelConfig)} - set(COMPONENTS)
     if not isinstance(kinds, dict) or set(index) != settings or not set(kinds) <= set(COMPONENTS):
-        raise CheckpointMismatch(f"{INDEX} does not describe a model")
+        raise CheckpointMismatch(f"{INDEX} does not describe a model: {_REMEDY}")
     parts: dict[str, object] = dict.fromkeys(COMPONENTS)
     for name, kind in kinds.items():
         if kind not in _CONFIG_KINDS:
-            raise CheckpointMismatch(f"{name} is of an unknown kind")
-        parts[name] = from_json(_CONFIG_KINDS[kind], _read_json(folder / name / "config.json"))
+            raise CheckpointMismatch(f"{INDEX}: {name} is of an unknown kind; {_REMEDY}")
+        data = _read_json(folder / name / "config.json")
+        try:
+            parts[name] = from_json(_CONFIG_KINDS[kind], data)
+        except CheckpointMismatch as error:
+            raise CheckpointMismatch(f"{name}/config.json: {error}: {_REMEDY}") from error
     values = {name: from_json(hints[name], value) for name, value in index.items()}
     return ModelConfig(**typing.cast("dict[str, typing.Any]", {**values, **parts}))
 
@@ -177,20 +189,24 @@ def _build(config: object) -> object:
 
 def _fill(module: nn.Module, file: Path, *, component: str) -> None:
     if not file.is_file():
-        raise CheckpointMissing(f"there are no weights of {component}")
+        raise CheckpointMissing(f"there are no weights of {component}: {component}/{WEIGHTS} is missing; {_REMEDY}")
     try:
         tensors = load_file(file)
     except SafetensorError as error:
-        raise CheckpointMismatch(f"the weights of {component} are damaged") from error
+        raise CheckpointMismatch(f"{component}/{WEIGHTS} is damaged or cut short: {_REMEDY}") from error
     expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
     wrong = sorted(
-        [f"missing {key}" for key in expected.keys() - tensors.keys()]
-        + [f"unknown {key}" for key in tensors.keys() - expected.keys()]
-        + [f"shape of {key}" for key in expected.keys() & tensors.keys() if expected[key] != tensors[key].shape]
+        [f"{key} is missing" for key in expected.keys() - tensors.keys()]
+        + [f"{key} is not expected" for key in tensors.keys() - expected.keys()]
+        + [
+            f"{key} is {list(tensors[key].shape)}, not {list(expected[key])}"
+            for key in expected.keys() & tensors.keys()
+            if expected[key] != tensors[key].shape
+        ]
     )
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise CheckpointMismatch(f"the weights of {component} do not fit: {shown}")
+        raise CheckpointMismatch(f"{component}/{WEIGHTS} does not fit its config.json: {shown}; {_REMEDY}")
     module.load_state_dict({key: _aligned(tensor) for key, tensor in tensors.items()}, assign=True)
 
 
@@ -211,9 +227,9 @@ def _read_json(file: Path) -> dict[str, object]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointMissing(f"there is no {file.parent.name}/{file.name}") from error
+        raise CheckpointMissing(f"there is no {file.parent.name}/{file.name}: {_REMEDY}") from error
     except ValueError as error:
-        raise CheckpointMismatch(f"{file.name} is not JSON") from error
+        raise CheckpointMismatch(f"{file.parent.name}/{file.name} is not JSON: {_REMEDY}") from error
     if not isinstance(data, dict):
-        raise CheckpointMismatch(f"{file.name} is not a JSON object")
+        raise CheckpointMismatch(f"{file.parent.name}/{file.name} is not a JSON object: {_REMEDY}")
     return data

@@ -56,7 +56,7 @@ def _plan(model: str, *, dtype: str) -> dict[str, Any]:
     reply = subprocess.run(command, capture_output=True, text=True, timeout=PLAN_S, check=False)
     if reply.returncode != 0:
         reason = reply.stderr.strip().rpartition("\n")[2]
-        raise NoPlan(f"{model}: {reason}")
+        raise NoPlan(reason)
     plan: dict[str, Any] = json.loads(reply.stdout)
     return plan
 

@@ -273,14 +273,14 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
             break
         root = inner
     if not isinstance(root, Mapping):
-        raise CheckpointMismatch(f"{path.name} holds no table of tensors")
+        raise CheckpointMismatch(f"{path.name} holds no table of tensors: give the file of a whole model's state dict")
     tensors: dict[str, Tensor] = {}
     for key, value in root.items():
         name = str(key).removeprefix(_FRAMEWORK_PREFIX)
         if not isinstance(value, Tensor):
             raise CheckpointMismatch(f"{path.name}: {name} is not a tensor; save only the state dict of the model")
         if name in tensors:
-            raise CheckpointMismatch(f"{path.name}: {name} is there twice")
+            raise CheckpointMismatch(f"{path.name}: {name} is there twice; save the model's state dict once")
         tensors[name] = value
     return tensors
 

@@ -74,7 +74,7 @@ def evaluate(
             if markdown is not None:
                 markdown.write_text(write_markdown(tables, f"{model}, evaluated"), encoding="utf-8")
     except KeyVIDError as error:
-        typer.echo(f"{model}: {error}", err=True)
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     if judge is None and "held-out" in chosen:
         typer.echo(NO_JUDGE, err=True)

@@ -125,6 +125,27 @@ def test_cases_are_found_below_the_folder_and_by_name(folder: Path) -> None:
     assert kinds == {"d2_training_target": "training_target", "other_mel_constants": "mel_constants"}
 
 
+@pytest.mark.parametrize("listing", ["{", "[]", '{"cases": [{"file": "a"}]}', '{"cases": [3]}', '{"cases": 3}'])
+def test_command_refuses_a_broken_listing(folder: Path, listing: str) -> None:
+    """A listing that cannot be read is named in one line."""
+    (folder / "cases.json").write_text(listing)
+
+    outcome = CliRunner().invoke(app, [str(folder)])
+
+    assert outcome.exit_code == 2
+    assert "cases.json" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_a_case_without_its_settings_says_what_it_lacks(folder: Path) -> None:
+    """Files that need a listing are a failure with that reason where there is none."""
+    shutil.copy(DATA / "e1_ddim_eta1.safetensors", folder)
+
+    results = {case.name: run_case(case) for case in find_cases(folder)}
+
+    assert results["e1_ddim_eta1"].problem == "the case does not say 'guidance': it is stored, or listed in cases.json"
+
+
 def test_command_refuses_a_folder_without_cases(tmp_path: Path) -> None:
     """A folder without cases proves nothing, which is an error of its own."""
     outcome = CliRunner().invoke(app, [str(tmp_path)])

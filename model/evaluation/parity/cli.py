@@ -27,11 +27,11 @@ def parity(
 
     from model.evaluation.parity.report import as_json as report_as_json
     from model.evaluation.parity.report import parity_table
-    from model.evaluation.parity.runner import CasesMissing, find_cases, run_cases
+    from model.evaluation.parity.runner import CasesMissing, ListingBroken, find_cases, run_cases
 
     try:
         cases = find_cases(folder)
-    except CasesMissing as error:
+    except (CasesMissing, ListingBroken) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     progress = Console(stderr=True)

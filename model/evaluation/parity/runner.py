@@ -72,6 +72,12 @@ class CasesMissing(KeyVIDError):
     code = "parity_cases_missing"
 
 
+class ListingBroken(KeyVIDError):
+    """The list of reference cases cannot be read."""
+
+    code = "parity_listing_broken"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredCase:
     """One case of a folder that has not been read yet."""
@@ -116,19 +122,31 @@ def _strain(comparison: Comparison) -> float:
 def find_cases(folder: Path) -> list[StoredCase]:
     """All cases in `folder` and below, each folder with a listing or with files named after their kind.
 
-    Raises: CasesMissing when there is none.
+    Raises: CasesMissing when there is none; ListingBroken.
     """
     cases: list[StoredCase] = []
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
         listing = place / LISTING
         files = sorted(place.glob(f"*{_SUFFIX}"))
-        listed = json.loads(listing.read_text("utf-8"))["cases"] if listing.is_file() else []
+        listed = _listed(listing) if listing.is_file() else []
         cases += [StoredCase(place / f"{entry['file']}{_SUFFIX}", str(entry["kind"]), entry) for entry in listed]
         known = {f"{entry['file']}{_SUFFIX}" for entry in listed}
         cases += [StoredCase(file, _kind(file.stem), {}) for file in files if file.name not in known]
     if not cases:
         raise CasesMissing
     return cases
+
+
+def _listed(listing: Path) -> list[dict[str, Any]]:
+    """Entries of a listing, each with `file` and `kind`."""
+    try:
+        entries = json.loads(listing.read_text("utf-8"))["cases"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ListingBroken(f'{listing} is not JSON of the form {{"cases": [...]}}') from error
+    for entry in entries if isinstance(entries, list) else [None]:
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("file", "kind")):
+            raise ListingBroken(f"{listing}: a case does not name its file and its kind")
+    return list(entries)
 
 
 def _kind(stem: str) -> str:
@@ -156,6 +174,8 @@ def run_case(stored: StoredCase) -> CaseResult:
                 comparisons = tuple(check(read_case(stored)))
         except Exception as error:  # noqa: BLE001  (a case that cannot run is a result)
             problem = f"{type(error).__name__}: {error}"
+            if isinstance(error, KeyError):
+                problem = f"the case does not say {error}: it is stored, or listed in {LISTING}"
     if problem is None and not comparisons:
         problem = "the case holds nothing that could be compared"
     return CaseResult(stored.name, stored.kind, comparisons, time.perf_counter() - start, problem)

@@ -215,12 +215,12 @@ def test_weights_that_do_not_fit_are_refused(pipeline: KeyVIDPipeline, tmp_path:
     name = next(iter(tensors))
 
     for changed, complaint in (
-        ({key: value for key, value in tensors.items() if key != name}, f"missing {name}"),
-        ({**tensors, "stranger": torch.zeros(1)}, "unknown stranger"),
-        ({**tensors, name: torch.zeros(1, 2, 3)}, f"shape of {name}"),
+        ({key: value for key, value in tensors.items() if key != name}, f"{name} is missing"),
+        ({**tensors, "stranger": torch.zeros(1)}, "stranger is not expected"),
+        ({**tensors, name: torch.zeros(1, 2, 3)}, rf"{name} is \[1, 2, 3\], not"),
     ):
         save_file(changed, file)
-        with pytest.raises(CheckpointMismatch, match=complaint):
+        with pytest.raises(CheckpointMismatch, match=rf"keyframes_unet/model\.safetensors .*{complaint}.*; convert or"):
             KeyVIDPipeline.from_pretrained(tmp_path)
 
 
@@ -255,18 +255,24 @@ def test_the_published_model_has_the_published_size() -> None:
 
 
 def test_damaged_folders_are_refused(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:
-    """No folder, no weights, damaged weights, an unknown component and a foreign index each have their error."""
-    with pytest.raises(CheckpointMissing):
+    """No folder, no weights, damaged ones, a foreign configuration, component and index: each is named, with a remedy."""
+    with pytest.raises(CheckpointMissing, match="no weights in .*nothing: give .* that has a model_index.json, or keyvid-mini"):
         KeyVIDPipeline.from_pretrained(tmp_path / "nothing")
     pipeline.save_pretrained(tmp_path)
     weights, index = tmp_path / "localizer" / "model.safetensors", tmp_path / "model_index.json"
     described = json.loads(index.read_text())
 
     weights.write_bytes(b"not safetensors at all")
-    with pytest.raises(CheckpointMismatch, match="localizer are damaged"):
+    with pytest.raises(CheckpointMismatch, match=r"localizer/model\.safetensors is damaged .*: convert or copy"):
         KeyVIDPipeline.from_pretrained(tmp_path)
     weights.unlink()
-    with pytest.raises(CheckpointMissing, match="localizer"):
+    with pytest.raises(CheckpointMissing, match=r"localizer/model\.safetensors is missing; convert or copy"):
+        KeyVIDPipeline.from_pretrained(tmp_path)
+    weights.with_name("config.json").write_text('{"width": 1}')
+    with pytest.raises(CheckpointMismatch, match=r"localizer/config\.json: not a LocalizerConfig: .*: convert or copy"):
+        KeyVIDPipeline.from_pretrained(tmp_path)
+    weights.with_name("config.json").write_text("{")
+    with pytest.raises(CheckpointMismatch, match=r"localizer/config\.json is not JSON: convert or copy"):
         KeyVIDPipeline.from_pretrained(tmp_path)
     index.write_text(json.dumps({**described, "components": {"localizer": "Mystery"}}))
     with pytest.raises(CheckpointMismatch, match="unknown kind"):

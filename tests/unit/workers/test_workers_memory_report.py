@@ -46,4 +46,5 @@ def test_an_unknown_model_is_one_clear_line() -> None:
     outcome = CliRunner().invoke(app, ["doctor", "--model", "keyvid-9000"])
 
     assert outcome.exit_code == 1
-    assert outcome.stderr == "keyvid: keyvid-9000: There are no weights in the given folder.\n"
+    assert outcome.stderr.startswith("keyvid: there are no weights in keyvid-9000: give a folder that has a model_index.json")
+    assert outcome.stderr.count("\n") == 1

@@ -70,7 +70,8 @@ def generate(
     ] = False,
     device: DeviceOption = "auto",
     offload: Annotated[
-        bool, typer.Option("--offload", help="Keep on the GPU only what works at the time: slower, fits small cards.")
+        bool,
+        typer.Option("--offload", help="Keep UNets and codec too on the GPU only while they work: slower, fits 8 GB."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

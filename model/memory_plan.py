@@ -24,10 +24,11 @@ from model.errors import CheckpointMissing
 from model.interpolation.freenoise import STRIDE_FRAMES, WINDOW_FRAMES
 from model.live_memory import live_memory
 from model.networks.unet import UNet
+from model.placement import visitors
 from model.pretrained import build_components, read_config, weights_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from torch import Tensor
 
@@ -35,20 +36,28 @@ if TYPE_CHECKING:
     from model.pretrained import Components
 
 PUBLISHED = {"keyvid-512": keyvid_512}
-CARDS_GIB = (12, 16, 24)
+CARDS_GIB = (8, 12, 16, 24)
 
 _GIB = 2**30
 _CONTEXT_BYTES = _GIB * 6 // 10  # the driver's context, and the libraries' kernels and workspaces
 _FRAGMENTATION = 1.1  # memory that is divided into pieces of the wrong size
 
-# Who works in which phase; with offload nobody else is on the device.
-_PHASES = {
-    "localization": ("localizer",),
-    "encoding": ("text_encoder", "image_encoder", "resampler", "interpolation_resampler", "audio_encoder", "draft"),
-    "keyframes": ("keyframes_unet",),
-    "interpolation": ("interpolation_unet",),
-    "decoding": ("codec",),
+# Who works in which phase, those together that are on the device together.
+_PHASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "localization": (("localizer",),),
+    "encoding": (
+        ("text_encoder",),
+        ("image_encoder",),
+        ("resampler", "interpolation_resampler"),
+        ("audio_encoder",),
+        ("draft",),
+    ),
+    "keyframes": (("keyframes_unet",),),
+    "interpolation": (("interpolation_unet",),),
+    "decoding": (("codec",),),
 }
+_GPU = torch.device("cuda")
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +78,19 @@ class MemoryPlan:
     weights: Mapping[str, ComponentWeights]
     working: Mapping[str, int]
 
-    def peak_bytes(self, phase: str, *, offload: bool) -> int:
-        """Most that a phase needs, the allowances included."""
-        present = _PHASES[phase] if offload else tuple(self.weights)
-        held = sum(self.weights[name].bytes for name in present if name in self.weights)
+    def peak_bytes(self, phase: str, *, offload: bool, device: torch.device = _GPU) -> int:
+        """Most that a phase needs on a device of that type, the allowances included."""
+        away = visitors(self.weights, device, offload=offload)
+        resident = self.weights.keys() - away
+        held = max(self._bytes_of(resident.union(working)) for working in _PHASES[phase])
         return _CONTEXT_BYTES + int(_FRAGMENTATION * (held + self.working[phase]))
 
-    def needed_bytes(self, *, offload: bool) -> int:
+    def _bytes_of(self, names: Collection[str]) -> int:
+        return sum(self.weights[name].bytes for name in names if name in self.weights)
+
+    def needed_bytes(self, *, offload: bool, device: torch.device = _GPU) -> int:
         """Most that any phase needs."""
-        return max(self.peak_bytes(phase, offload=offload) for phase in self.working)
+        return max(self.peak_bytes(phase, offload=offload, device=device) for phase in self.working)
 
     def verdict(self, memory_bytes: int) -> str:
         """Whether a card of that memory is enough, and with what setting."""
@@ -256,7 +269,7 @@ def describe(name: str, dtype: str) -> str:
         verdict = plan.verdict(memory)
     else:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        needed = plan_memory(config, unet_dtype=torch.float32).needed_bytes(offload=False)
+        needed = plan_memory(config, unet_dtype=torch.float32).needed_bytes(offload=False, device=_CPU)
         machine = {"device": "cpu", "needed_bytes": needed}
         verdict = "fits" if needed <= memory else "does not fit"
     return json.dumps({**plan.as_json(), "machine": {**machine, "memory_bytes": memory, "verdict": verdict}})

@@ -24,8 +24,9 @@ from model.keyframes.generator import generate_keyframes
 from model.localization.listener import REQUEST, Listener, spectrogram
 from model.localization.plan import plan_keyframes
 from model.media.reference_compat import as_released_loader, through_video
-from model.placement import Placement
+from model.placement import Placement, visitors
 from model.pretrained import (
+    COMPONENTS,
     Components,
     build_components,
     load_components,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 FALLBACK_LOCALIZER = "keyvid-mini"
 """The packaged model whose localizer hears for models that have none: trained by us, on procedural sound."""
 
-_ENCODERS = ("text_encoder", "image_encoder", "resampler", "interpolation_resampler", "audio_encoder", "draft")
-
 
 @dataclass(frozen=True, slots=True)
 class GeneratedLatents:
@@ -68,9 +67,9 @@ class KeyVIDPipeline:
 
     Args:
         config: what the model is made of.
-        components: its networks: on the device, or on the CPU with `offload`.
+        components: its networks: on the CPU those that `visitors` of `model.placement` names, the others on the device.
         device: where they run.
-        offload: whether each component is on the device only while it works; slower, and fits smaller cards.
+        offload: whether UNets and codec too are on the device only while they work; slower, and fits smaller cards.
         listener: hears the keyframes of models without a localizer of their own.
     Raises: CheckpointMismatch when the listener hears clips of another length.
     """
@@ -87,7 +86,8 @@ class KeyVIDPipeline:
         self.config = config
         self.components = components
         self.device = torch.device(device)
-        self.placement = Placement(components.modules(), self.device, offload=offload)
+        modules = components.modules()
+        self.placement = Placement(modules, self.device, visiting=visitors(modules, self.device, offload=offload))
         own = components.localizer
         self.listener = Listener(own, config) if listener is None and own is not None else listener
         if self.listener is not None and self.listener.config.video.frames != config.video.frames:
@@ -121,8 +121,8 @@ class KeyVIDPipeline:
             lender = weights_folder(FALLBACK_LOCALIZER if localizer == "auto" else localizer)
             lender_config = read_config(lender)
             listener = Listener(load_localizer(lender, lender_config, device=place), lender_config)
-        home = torch.device("cpu") if offload else place
-        components = load_components(folder, config, device=home, unet_dtype=dtype)
+        away = visitors(COMPONENTS, place, offload=offload)
+        components = load_components(folder, config, device=place, unet_dtype=dtype, away=away)
         return cls(config, components, device=place, offload=offload, listener=listener)
 
     @classmethod
@@ -220,20 +220,23 @@ class KeyVIDPipeline:
     @torch.inference_mode()
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
         """Encode prompt, picture and sound, and the null of each."""
-        with self.placement.using(*_ENCODERS):
-            return self._encode(image, audio, prompt)
-
-    def _encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
-        parts = self.components
+        parts, using = self.components, self.placement.using
         picture = self._picture(image)
         mel = spectrogram(audio, self.config, num_frames=self.config.audio_encoder.mel_frames).to(self.device)
-        heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
-        text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
-        pictures = parts.image_encoder.encode(torch.cat([picture, torch.zeros_like(picture)]))
-        seen, unseen = torch.chunk(self._per_frame(pictures, parts.resampler), 2)
-        own = parts.interpolation_resampler
-        later, null_later = (None, None) if own is None else torch.chunk(self._per_frame(pictures, own), 2)
-        features = parts.image_encoder.features(picture) if isinstance(parts.image_encoder, ConvImageEncoder) else None
+        with using("audio_encoder"):
+            heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
+        with using("text_encoder"):
+            text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
+        with using("image_encoder"):
+            encoder = parts.image_encoder
+            pictures = encoder.encode(torch.cat([picture, torch.zeros_like(picture)]))
+            features = encoder.features(picture) if isinstance(encoder, ConvImageEncoder) else None
+        with using("resampler", "interpolation_resampler"):
+            seen, unseen = torch.chunk(self._per_frame(pictures, parts.resampler), 2)
+            own = parts.interpolation_resampler
+            later, null_later = (None, None) if own is None else torch.chunk(self._per_frame(pictures, own), 2)
+        with using("draft"):
+            draft = None if parts.draft is None else parts.draft(heard, text, features)
         return Conditioning(
             text=text,
             null_text=null_text,
@@ -241,7 +244,7 @@ class KeyVIDPipeline:
             null_image=unseen,
             audio=self._audio_tokens(heard),
             null_audio=self._audio_tokens(unheard),
-            draft=None if parts.draft is None else parts.draft(heard, text, features),
+            draft=draft,
             features=None if parts.draft is None else features,
             interpolation_image=later,
             null_interpolation_image=null_later,

@@ -1,4 +1,4 @@
-"""Where the components stand: all of them on the device, or each only while it works."""
+"""Where the components stand: on the device throughout, or only while they work."""
 
 from __future__ import annotations
 
@@ -9,23 +9,40 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from torch import Tensor
 
+BRIEF = (
+    "localizer",
+    "text_encoder",
+    "image_encoder",
+    "resampler",
+    "interpolation_resampler",
+    "audio_encoder",
+    "draft",
+)
+"""Components that work once for each video. What they hold is worth more to the denoising that follows."""
+
+
+def visitors(names: Collection[str], device: torch.device, *, offload: bool) -> frozenset[str]:
+    """Components that are on the device only while they work: all with `offload`; else, on a GPU, the brief ones."""
+    if offload:
+        return frozenset(names)
+    return frozenset(BRIEF).intersection(names) if device.type != "cpu" else frozenset()
+
 
 class Placement:
-    """Brings components to `device` for as long as they are used, where `offload` is set.
+    """Brings the components that are `visiting` to `device` for as long as they are used; the others are there.
 
-    Offloaded weights stay where they were loaded, mapped from their files where nothing changed their type: what comes
+    A visitor's weights stay where they were loaded, mapped from their file where nothing changed their type: what comes
     back from the device is thrown away, since nobody writes to it.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], device: torch.device, *, offload: bool) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], device: torch.device, *, visiting: Collection[str]) -> None:
         self._modules = modules
         self._device = device
-        self._offload = offload
-        self._resident: set[str] = set() if offload else set(modules)
+        self._resident = {name for name in modules if name not in visiting}
 
     @property
     def resident(self) -> frozenset[str]:

@@ -33,7 +33,7 @@ from model.networks.unet import UNet, UNetConfig
 from model.serialization import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from model.codecs import Codec
     from model.encoders.image import ImageEncoder
@@ -102,7 +102,8 @@ def weights_folder(name_or_path: str | Path) -> Path:
     folder = packaged if (packaged / INDEX).is_file() else Path(name_or_path)
     if not (folder / INDEX).is_file():
         raise CheckpointMissing(
-            f"there are no weights in {name_or_path}: give a folder that has a {INDEX}, or {', '.join(packaged_models())}"
+            f"there are no weights in {name_or_path}: "
+            f"give a folder that has a {INDEX}, or {', '.join(packaged_models())}"
         )
     return folder
 
@@ -157,16 +158,25 @@ def read_config(folder: Path) -> ModelConfig:
     return ModelConfig(**typing.cast("dict[str, typing.Any]", {**values, **parts}))
 
 
-def load_components(folder: Path, config: ModelConfig, *, device: torch.device, unet_dtype: torch.dtype) -> Components:
-    """Load a weights folder: UNets as `unet_dtype`, everything else as float32.
+def load_components(
+    folder: Path,
+    config: ModelConfig,
+    *,
+    device: torch.device,
+    unet_dtype: torch.dtype,
+    away: Collection[str] = (),
+) -> Components:
+    """Load a weights folder to `device`: UNets as `unet_dtype`, everything else as float32.
 
+    Args: away: components that stay on the CPU, mapped from their files.
     Raises: CheckpointMissing; CheckpointMismatch when a tensor is missing, unknown or of another shape.
     """
     with init_empty_weights(include_buffers=False):
         components = build_components(config)
     for name, module in components.modules().items():
         _fill(module, folder / name / WEIGHTS, component=name)
-        module.to(device=device, dtype=unet_dtype if isinstance(module, UNet) else torch.float32)
+        home = torch.device("cpu") if name in away else device
+        module.to(device=home, dtype=unet_dtype if isinstance(module, UNet) else torch.float32)
         module.eval().requires_grad_(requires_grad=False)
     if isinstance(components.text_encoder, ClipTextEncoder):
         components.text_encoder.load_tokenizer(folder / TOKENIZER)

@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         "auto",
         description="Who hears the keyframes: own, another model's name or folder, or auto: own, else keyvid-mini's.",
     )
-    offload: bool = Field(False, description="Keep on the GPU only what works at the time; slower, fits small cards.")
+    offload: bool = Field(
+        False, description="Keep UNets and codec too on the GPU only while they work; slower, fits 8 GB."
+    )
     runner_threads: int = Field(0, ge=0, le=256, description="CPU threads of the runner; 0 means one per core.")
     ffmpeg: Path | None = Field(None, description="ffmpeg binary; absent means the one that is packaged.")
     engine: str = Field("model", description="What the runner loads: `model`, or module:factory in fault tests.")

@@ -100,7 +100,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         "empty.ckpt": ({}, "it has no tensors"),
         "number.ckpt": (3, "holds no table of tensors: give"),
         "mixed.ckpt": ({"state_dict": {"a": torch.zeros(1), "b": 3}}, "b is not a tensor"),
-        "twice.ckpt": ({"module": {"a": torch.zeros(1), "_forward_module.a": torch.zeros(1)}}, "a is there twice; save"),
+        "twice.ckpt": (
+            {"module": {"a": torch.zeros(1), "_forward_module.a": torch.zeros(1)}},
+            "a is there twice; save",
+        ),
     }
     for name, (data, _) in contents.items():
         torch.save(data, tmp_path / name)

@@ -57,7 +57,7 @@ def test_a_planned_network_holds_what_a_real_one_does() -> None:
 
 
 def test_published_model_fits_common_cards(published: MemoryPlan) -> None:
-    """12 GB need offload, 16 and 24 GB do not, 6 GB are too few; weights are counted in their types."""
+    """8 GB need offload, 12, 16 and 24 GB do not, 6 GB are too few; weights are counted in their types."""
     values = {name: part.parameters for name, part in published.weights.items()}
 
     assert (values["keyframes_unet"], values["interpolation_unet"]) == (1_467_252_052, 1_465_201_492)
@@ -66,6 +66,7 @@ def test_published_model_fits_common_cards(published: MemoryPlan) -> None:
     assert [published.verdict(gib * GIB) for gib in (6, *CARDS_GIB)] == [
         "does not fit",
         "fits with offload",
+        "fits",
         "fits",
         "fits",
     ]
@@ -77,6 +78,18 @@ def test_a_phase_with_offload_needs_its_own_components_only(published: MemoryPla
         offloaded = published.peak_bytes(phase, offload=True)
         assert working < offloaded < published.peak_bytes(phase, offload=False)
     assert published.peak_bytes("keyframes", offload=True) > published.weights["keyframes_unet"].bytes
+
+
+def test_encoders_are_not_there_while_frames_are_denoised(published: MemoryPlan) -> None:
+    """A GPU holds UNets and codec throughout, and one encoder at a time; a CPU holds everything."""
+    sizes = {name: part.bytes for name, part in published.weights.items()}
+    lasting = sum(sizes[name] for name in ("keyframes_unet", "interpolation_unet", "codec"))
+    gpu, cpu = (published.peak_bytes("keyframes", offload=False, device=torch.device(name)) for name in ("cuda", "cpu"))
+
+    assert cpu - gpu == pytest.approx(1.1 * (sum(sizes.values()) - lasting), rel=1e-6)
+    encoding = published.peak_bytes("encoding", offload=False)
+    assert encoding > 1.1 * (lasting + sizes["image_encoder"])
+    assert encoding < 1.1 * (lasting + sizes["image_encoder"] + sizes["text_encoder"])
 
 
 def test_precision_costs_memory() -> None:

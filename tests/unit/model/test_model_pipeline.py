@@ -255,8 +255,10 @@ def test_the_published_model_has_the_published_size() -> None:
 
 
 def test_damaged_folders_are_refused(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:
-    """No folder, no weights, damaged ones, a foreign configuration, component and index: each is named, with a remedy."""
-    with pytest.raises(CheckpointMissing, match="no weights in .*nothing: give .* that has a model_index.json, or keyvid-mini"):
+    """No folder, no weights, damaged ones, a foreign configuration or index: each is named, with a remedy."""
+    with pytest.raises(
+        CheckpointMissing, match=r"no weights in .*nothing: give .* that has a model_index\.json, or keyvid-mini"
+    ):
         KeyVIDPipeline.from_pretrained(tmp_path / "nothing")
     pipeline.save_pretrained(tmp_path)
     weights, index = tmp_path / "localizer" / "model.safetensors", tmp_path / "model_index.json"

@@ -32,11 +32,11 @@ def test_every_card_has_its_verdict(weights: Path, *, as_json: bool) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     if as_json:
         plan = json.loads(outcome.stdout)
-        assert plan["cards"] == {"12 GB": "fits", "16 GB": "fits", "24 GB": "fits"}
+        assert plan["cards"] == {"8 GB": "fits", "12 GB": "fits", "16 GB": "fits", "24 GB": "fits"}
         assert plan["machine"]["memory_bytes"] > 0
         assert plan["weights"]["keyframes_unet"]["dtype"] == "float16"
     else:
-        assert all(f"{card} card: fits" in outcome.stdout for card in ("12 GB", "16 GB", "24 GB"))
+        assert all(f"{card} card: fits" in outcome.stdout for card in ("8 GB", "12 GB", "16 GB", "24 GB"))
         assert "this machine (" in outcome.stdout
         assert "interpolation_unet" in outcome.stdout
 
@@ -46,5 +46,7 @@ def test_an_unknown_model_is_one_clear_line() -> None:
     outcome = CliRunner().invoke(app, ["doctor", "--model", "keyvid-9000"])
 
     assert outcome.exit_code == 1
-    assert outcome.stderr.startswith("keyvid: there are no weights in keyvid-9000: give a folder that has a model_index.json")
+    assert outcome.stderr.startswith(
+        "keyvid: there are no weights in keyvid-9000: give a folder that has a model_index.json"
+    )
     assert outcome.stderr.count("\n") == 1

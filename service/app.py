@@ -23,6 +23,7 @@ from service.dependencies import Resources, State
 from service.events import EventFeed
 from service.files import routes as files
 from service.limits import BodyLimit
+from service.metrics import InstallationMetrics
 from service.models import routes as models
 from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
@@ -42,6 +43,7 @@ from workers.quarantine import Quarantine
 from workers.quota import default_limits
 from workers.roster import Roster
 from workers.storage import open_storage
+from workers.traces import open_tracer
 from workers.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         keys = KeyStore(store.database, default_limits=default_limits(settings))
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)
+        tracer = open_tracer(settings, process="api")
         feed = EventFeed(store, poll_seconds=settings.event_poll_seconds, max_streams=settings.max_event_streams)
         following = asyncio.create_task(feed.run())
         try:
@@ -91,6 +94,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     is_broker_up=broker.is_up,
                     feed=feed,
                     forecasts=Forecasts(store.database),
+                    installation=InstallationMetrics(store.database),
                     places=QueuePlaces(store),
                     gate=Gate(keys, settings),
                     tickets=EventTickets(store.database),
@@ -99,6 +103,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     roster=Roster(store.database),
                     quarantine=Quarantine(store.database),
                     audit=AuditLog(store.database),
+                    tracer=tracer,
                     probe_limiter=anyio.CapacityLimiter(settings.max_probes),
                 )
             )
@@ -106,6 +111,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
+            tracer.close()
             broker.close()
             store.close()
 

@@ -31,6 +31,7 @@ def api(
     from service.settings import ServiceSettings
     from workers.cli import settings_or_exit
     from workers.logs import configure_logs
+    from workers.metrics import FOLDER_VARIABLE, share_metrics
     from workers.parent import end_with_parent
 
     settings = settings_or_exit(ServiceSettings, host=host, port=port, data_dir=data_dir, api_processes=processes)
@@ -39,6 +40,8 @@ def api(
     end_with_parent(os.environ)
     _tell_what_confines_decoders()
     _hand_down(settings)
+    if settings.api_processes > 1 and FOLDER_VARIABLE not in os.environ:
+        share_metrics(settings.data_dir / "metrics")
     uvicorn.run(
         "service.processes:application",
         factory=True,
@@ -67,11 +70,14 @@ def serve(
     from service.settings import ServiceSettings
     from workers.cli import settings_or_exit
     from workers.logs import configure_logs
+    from workers.metrics import share_metrics
 
     settings = settings_or_exit(ServiceSettings, host=host, port=port or free_port(host), data_dir=data_dir)
     _refuse_open_door(settings)
     configure_logs(settings, process="serve")
-    environment = {**os.environ, "KEYVID_DATA_DIR": str(data_dir.resolve())}
+    share_metrics(settings.data_dir / "metrics")
+    # One port cannot be three processes': what they count is told by the API.
+    environment = {**os.environ, "KEYVID_DATA_DIR": str(data_dir.resolve()), "KEYVID_METRICS_PORT": "0"}
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{settings.port}"  # noqa: S104
     supervise(
         children(host=host, port=settings.port, environment=environment),

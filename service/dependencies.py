@@ -11,6 +11,7 @@ from service.access.gate import Gate
 from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
+from service.metrics import InstallationMetrics
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.queue_places import QueuePlaces
@@ -23,6 +24,7 @@ from workers.key_store import KeyStore
 from workers.quarantine import Quarantine
 from workers.roster import Roster
 from workers.storage import BlobStore
+from workers.traces import Tracer
 from workers.webhooks.store import WebhookStore
 
 
@@ -37,6 +39,7 @@ class Resources:
     is_broker_up: Callable[[], bool]
     feed: EventFeed
     forecasts: Forecasts
+    installation: InstallationMetrics
     places: QueuePlaces
     gate: Gate
     tickets: EventTickets
@@ -45,6 +48,7 @@ class Resources:
     roster: Roster
     quarantine: Quarantine
     audit: AuditLog
+    tracer: Tracer
     probe_limiter: anyio.CapacityLimiter
 
 

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.errors import TooManyStreams
 from workers.errors import WorkerError
+from workers.metrics import EVENT_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +48,14 @@ class EventFeed:
         """Receive a job's events from now on. A queue that was full has lost some: read the rest from the store."""
         queue: asyncio.Queue[JobEvent] = asyncio.Queue(MAX_BACKLOG)
         self._num_streams += 1
+        EVENT_STREAMS.inc()
         self._followers[job_id].append(queue)
         self._is_followed.set()
         try:
             yield queue
         finally:
             self._num_streams -= 1
+            EVENT_STREAMS.dec()
             self._followers[job_id].remove(queue)
             if not self._followers[job_id]:
                 del self._followers[job_id]

@@ -1,10 +1,16 @@
-"""/livez, /readyz and /health."""
+"""/livez, /readyz, /health and /metrics."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel
 
+from service.access.guard import PrincipalDep
 from service.dependencies import ResourcesDep
+from service.errors import InsufficientScope
 from service.readiness import Readiness, check_readiness
+from workers.access import Scope
+from workers.metrics import render_metrics
 
 router = APIRouter(tags=["health"])
 
@@ -32,3 +38,14 @@ def get_readiness(response: Response, resources: ResourcesDep) -> Readiness:
     readiness = check_readiness(resources)
     response.status_code = 503 if readiness.status == "unavailable" else 200
     return readiness
+
+
+@router.get("/metrics", include_in_schema=False)
+def get_metrics(
+    resources: ResourcesDep, principal: PrincipalDep, accept: Annotated[str | None, Header(max_length=1000)] = None
+) -> Response:
+    """Tell Prometheus what this machine counts, and how the installation is."""
+    if principal.scopes.isdisjoint((Scope.METRICS, Scope.ADMIN)):
+        raise InsufficientScope(f"This needs a key with the scope {Scope.METRICS.value}.")
+    content, media_type = render_metrics(accept, resources.installation)
+    return Response(content, headers={"Content-Type": media_type})

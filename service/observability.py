@@ -12,6 +12,10 @@ from starlette.requests import Request
 
 from service.errors import Forbidden, ServiceError
 from service.problem_details import problem_response
+from workers.jobs import Origin
+from workers.logs import named
+from workers.metrics import HTTP_SECONDS
+from workers.traces import NO_SPAN, Span, Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +26,8 @@ logger = structlog.get_logger(__name__)
 
 REQUEST_ID_HEADER = b"x-request-id"
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_QUIET_PATHS = ("/livez", "/readyz", "/health")
+_QUIET_PATHS = ("/livez", "/readyz", "/health", "/metrics")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -41,15 +46,19 @@ class RequestLog:
         scope["request_id"] = request_id
         started = time.perf_counter()
         status = 0
+        answered = 0.0
 
         async def named_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
+                answered = time.perf_counter()
                 message = {**message, "headers": [*message["headers"], (REQUEST_ID_HEADER, request_id.encode())]}
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        span = _begin_span(scope, request_id)
+        scope["traceparent"] = span.traceparent  # what is asked for here hangs below it
+        with named(Origin(request_id, span.traceparent)):
             try:
                 await self._app(scope, receive, named_send)
             except Exception:
@@ -59,8 +68,15 @@ class RequestLog:
                 await problem_response(Request(scope), ServiceError())(scope, receive, named_send)
             finally:
                 seconds = round(time.perf_counter() - started, 4)
+                route = _route(scope)
+                method = scope["method"] if scope["method"] in _METHODS else "other"  # anybody may invent more of them
+                span.rename(f"{method} {route}")
+                span.note(status=status)
+                span.end(failure=str(status) if status >= 500 else None)
+                if answered:
+                    HTTP_SECONDS.labels(method, route, status).observe(answered - started)
                 log = logger.debug if scope["path"] in _QUIET_PATHS else logger.info
-                log("request", method=scope["method"], route=_route(scope), status=status, seconds=seconds)
+                log("request", method=scope["method"], route=route, status=status, seconds=seconds)
 
 
 class SameSite:
@@ -87,6 +103,15 @@ def _request_id(scope: Scope) -> str:
     """The caller's id when it is one that can stand in a log, else a new one."""
     sent = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), b"")
     return sent.decode() if _USABLE_ID.fullmatch(sent) else uuid4().hex
+
+
+def _begin_span(scope: Scope, request_id: str) -> Span:
+    """A span for a request that may change something, and for one whose caller traces it; polls are too many."""
+    sent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    if scope["method"] in _SAFE_METHODS and not sent:
+        return NO_SPAN
+    tracer: Tracer = scope["state"]["resources"].tracer
+    return tracer.begin("request", parent=sent.decode("latin-1") or None, kind="server", request_id=request_id)
 
 
 def _route(scope: Scope) -> str:

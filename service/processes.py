@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from service.app import create_app
 from service.settings import ServiceSettings
 from workers.logs import configure_logs
+from workers.metrics import forget_gauges
 from workers.parent import end_with_parent
 
 if TYPE_CHECKING:
@@ -20,4 +21,5 @@ def application() -> FastAPI:
     if settings.api_processes > 1:
         configure_logs(settings, process="api")
         end_with_parent(os.environ)
+        forget_gauges()  # of the one that this one may replace
     return create_app(settings)

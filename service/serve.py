@@ -20,6 +20,7 @@ import structlog
 
 from workers.database import Database
 from workers.errors import StoreUnavailable
+from workers.metrics import forget_gauges
 from workers.parent import PARENT_VARIABLE
 from workers.roster import Roster, WorkerState
 
@@ -65,6 +66,7 @@ class Child:
         lived_s = now - self.started_at
         self.backoff_s = FIRST_BACKOFF_S if lived_s > HEALTHY_AFTER_S else min(self.backoff_s * 2, LONGEST_BACKOFF_S)
         logger.warning("child_ended", child=self.name, exit_status=self.process.returncode, restart_in_s=self.backoff_s)
+        forget_gauges()
         self.process = None
         self.start_after = now + self.backoff_s
 

@@ -20,6 +20,7 @@ class Scope(StrEnum):
     VIDEOS_PRIORITY = "videos:priority"  # ask for `high`, which goes before the tenant's other videos
     FILES = "files"
     WEBHOOKS = "webhooks"
+    METRICS = "metrics"  # scrape /metrics
     ADMIN = "admin"
 
 

@@ -14,6 +14,7 @@ from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import KombuError
 
+from workers import metrics
 from workers.contract import QUEUE, TASK
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Broker:
             self._app.send_task(TASK, queue=QUEUE, expires=TICKET_LIFE_S, retry=False, ignore_result=True)
         except self._outages as error:
             logger.warning("ticket_not_sent", reason=type(error).__name__)
+            metrics.TICKETS.labels("not_sent").inc()
             return False
+        metrics.TICKETS.labels("sent").inc()
         return True
 
     def is_up(self) -> bool:

@@ -33,6 +33,7 @@ def worker() -> None:
 
     settings = settings_or_exit(Settings)
     end_with_parent(os.environ)
+    _tell_metrics(settings)
     run_worker(settings)
 
 
@@ -49,6 +50,7 @@ def reconciler() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(os.environ)
+    _tell_metrics(settings)
     run_reconciler(settings, stop)
 
 
@@ -65,6 +67,7 @@ def dispatcher() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(os.environ)
+    _tell_metrics(settings)
     run_dispatcher(settings, stop)
 
 
@@ -78,6 +81,17 @@ def doctor(
 ) -> None:
     """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
     examine(settings_or_exit(Settings), model=model, as_json=as_json)
+
+
+def _tell_metrics(settings: Settings) -> None:
+    """Listen for scrapes where a port is set; exit with one line when it cannot be had."""
+    from workers.metrics import serve_metrics
+
+    try:
+        serve_metrics(settings)
+    except OSError as error:
+        typer.echo(f"KEYVID_METRICS_PORT: {settings.metrics_host}:{settings.metrics_port}: {error.strerror}", err=True)
+        raise typer.Exit(SETTINGS_ERROR) from error
 
 
 def examine(settings: Settings, *, model: str | None, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,6 +63,15 @@ class Engine(Protocol):
 
     def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
         """Write the MP4 to `job.output`."""
+        ...
+
+
+@runtime_checkable
+class MeasuresDevice(Protocol):
+    """An engine whose device has a memory of its own."""
+
+    def device_memory(self) -> Mapping[str, int]:
+        """Bytes of the device: `allocated`, `reserved`, `peak` (most reserved in this job), `total`; empty on a CPU."""
         ...
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from workers import metrics
+from workers.attempt_meter import AttemptMeter, Outcome
 from workers.errors import LeaseLost, StoreUnavailable
-from workers.jobs import TOO_LATE, Failure, Job, Lease
+from workers.jobs import TOO_LATE, Failure, Job, JobStatus, Lease
 from workers.runner_handle import RunnerDied
 from workers.runner_messages import Checkpointed, Done, Failed, Remedy, RunJob, Step, StopJob, Stopped
 
@@ -58,6 +60,8 @@ class JobRun:
     engine: what the runner has loaded, for the record.
     tick: called a few times a second, for the supervisor's own duties.
     is_draining: whether the worker is about to end.
+    meter: hears of its steps and its end.
+    outcome: how the attempt ended, once it has.
     """
 
     job: Job
@@ -68,8 +72,11 @@ class JobRun:
     settings: Settings
     tick: Callable[[], None]
     is_draining: Callable[[], bool]
+    meter: AttemptMeter = field(default_factory=AttemptMeter)
+    outcome: Outcome = Outcome.LOST
     _stop: StopReason | None = None
     _stop_deadline: float = 0.0
+    _stopping_since: float = 0.0
     _renewed_at: float = field(default_factory=time.monotonic)
     _polled_at: float = 0.0
     _heard_at: float = field(default_factory=time.monotonic)
@@ -87,6 +94,13 @@ class JobRun:
 
     def run(self) -> RunnerNeeds:
         """Run the job to its end, of whatever kind; says what the runner needs then."""
+        needs = self._run()
+        self.meter.end(self.outcome)
+        if self._stop is not None:
+            metrics.STOP_SECONDS.labels(self._stop).observe(time.monotonic() - self._stopping_since)
+        return needs
+
+    def _run(self) -> RunnerNeeds:
         try:
             checkpoint = self._persist(lambda: self.store.checkpoint(self.job.id))
             self.runner.send(RunJob(self.job.id, self.lease.fence, self.job.request, checkpoint, self.job.origin))
@@ -143,6 +157,7 @@ class JobRun:
     def _note_step(self, step: Step) -> None:
         is_new_stage = self._last is None or step.stage is not self._last.stage
         self._last = self._waiting = step
+        self.meter.step(step)
         if is_new_stage:
             self._reported_at = 0.0  # a new stage is told at once
 
@@ -197,22 +212,23 @@ class JobRun:
             logger.info("job_stopping", reason=reason)
             is_drain = reason is StopReason.DRAIN
             grace_s = self.settings.drain_grace_seconds if is_drain else self.settings.cancel_grace_seconds
-            self._stop_deadline = time.monotonic() + grace_s
+            self._stopping_since = time.monotonic()
+            self._stop_deadline = self._stopping_since + grace_s
             self._stop = reason
             self.runner.send(StopJob(self.job.id, self.lease.fence))
         elif reason is StopReason.LEASE_LOST:
             self._stop = reason
 
     def _complete(self, done: Done) -> None:
-        self._persist(lambda: self.store.complete(self.lease, done.output, usage=done.usage, engine=self.engine))
+        self._end(lambda: self.store.complete(self.lease, done.output, usage=done.usage, engine=self.engine))
 
     def _end_stopped(self) -> None:
         if self._stop is StopReason.CANCEL:
-            self._persist(lambda: self.store.cancelled(self.lease))
+            self._end(lambda: self.store.cancelled(self.lease))
         elif self._stop is StopReason.DRAIN:
-            self._persist(lambda: self.store.release(self.lease, refund=True))
+            self._release()
         elif self._stop is StopReason.DEADLINE:
-            self._persist(lambda: self.store.fail(self.lease, TOO_LATE))
+            self._end(lambda: self.store.fail(self.lease, TOO_LATE))
         elif self._stop is StopReason.STALL:
             self._end_broken(STALLED)
 
@@ -224,20 +240,34 @@ class JobRun:
     def _end_failed(self, report: Failed) -> None:
         logger.warning("attempt_failed", code=report.failure.code, remedy=report.remedy)
         if report.remedy is Remedy.NONE:
-            self._persist(lambda: self.store.fail(self.lease, report.failure))
+            self._end(lambda: self.store.fail(self.lease, report.failure))
         else:
             self._end_broken(report.failure)
 
     def _end_broken(self, failure: Failure) -> None:
         """End an attempt that broke; the last one of a job that always crashes is the job's own fault."""
         if self._stop is StopReason.DRAIN:
-            self._persist(lambda: self.store.release(self.lease, refund=True))
+            self._release()
             return
         is_last = self.job.attempt >= self.job.max_attempts
         shown = POISON if is_last and failure is CRASHED else failure
         waits = self.settings.retry_backoff_seconds
         delay_s = waits[min(self.job.attempt, len(waits)) - 1]
-        self._persist(lambda: self.store.retry(self.lease, shown, delay_s=delay_s))
+        self._end(lambda: self.store.retry(self.lease, shown, delay_s=delay_s), reason=shown.code)
+
+    def _release(self) -> None:
+        self._end(lambda: self.store.release(self.lease, refund=True), reason="worker_draining")
+
+    def _end(self, call: Callable[[], JobStatus], *, reason: str = "") -> None:
+        """Write how the attempt ends, and count it."""
+        status = self._persist(call)
+        if status is None:
+            metrics.LEASE_LOSSES.inc()
+        elif status is JobStatus.QUEUED:
+            self.outcome = Outcome.RETRIED
+            metrics.RETRIES.labels(reason).inc()
+        else:
+            self.outcome = Outcome(status.value)
 
     def _write(self, call: Callable[[], None]) -> None:
         """Write something that a later write makes good: an outage is no reason to stop."""

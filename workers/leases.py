@@ -138,8 +138,10 @@ class JobLeases:
                 return None
             return {"stage": row.stage, "key": row.key, "sha256": row.sha256, "engine_digest": row.engine_digest}
 
-    def complete(self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]) -> None:
-        """End the job with its video. If a cancel came too late, the video still counts.
+    def complete(
+        self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]
+    ) -> JobStatus:
+        """End the job with its video. If a cancel came too late, the video still counts. Answers its state.
 
         Raises: LeaseLost.
         """
@@ -152,9 +154,10 @@ class JobLeases:
             row.progress = 100
             row.stages = close_stages(row.stages, now=transaction.now)
             finish(transaction, row, JobStatus.COMPLETED, retention_s=self._retention_s)
+            return JobStatus.COMPLETED
 
-    def fail(self, lease: Lease, failure: Failure) -> None:
-        """End the job for good: another attempt would fail in the same way.
+    def fail(self, lease: Lease, failure: Failure) -> JobStatus:
+        """End the job for good: another attempt would fail in the same way. Answers its state.
 
         Raises: LeaseLost.
         """
@@ -162,27 +165,32 @@ class JobLeases:
             row = _held(transaction, lease)
             row.failure_code, row.failure_message = failure.code, failure.message
             finish(transaction, row, JobStatus.FAILED, retention_s=self._retention_s)
+            return JobStatus.FAILED
 
-    def retry(self, lease: Lease, failure: Failure, *, delay_s: float) -> None:
+    def retry(self, lease: Lease, failure: Failure, *, delay_s: float) -> JobStatus:
         """End this attempt: queue the job again after `delay_s`, or fail it with `failure` if it was the last one.
 
-        A job with a cancel request is cancelled instead. Raises: LeaseLost.
+        A job with a cancel request is cancelled instead. Answers its state. Raises: LeaseLost.
         """
         with self._database.write() as transaction:
             row = _held(transaction, lease)
             end_attempt(transaction, row, failure, delay_s=delay_s, reason=failure.code, retention_s=self._retention_s)
+            return JobStatus(row.status)
 
-    def cancelled(self, lease: Lease) -> None:
-        """End the job as cancelled; say so only once its runner has stopped.
+    def cancelled(self, lease: Lease) -> JobStatus:
+        """End the job as cancelled; say so only once its runner has stopped. Answers its state.
 
         Raises: LeaseLost.
         """
         with self._database.write() as transaction:
             row = _held(transaction, lease)
             finish(transaction, row, JobStatus.CANCELLED, retention_s=self._retention_s)
+            return JobStatus.CANCELLED
 
-    def release(self, lease: Lease, *, refund: bool) -> None:
+    def release(self, lease: Lease, *, refund: bool) -> JobStatus:
         """Give the job back to the queue at once; `refund` takes back the attempt, which was not the job's fault.
+
+        A job with a cancel request is cancelled instead. Answers its state.
 
         Raises: LeaseLost.
         """
@@ -190,9 +198,10 @@ class JobLeases:
             row = _held(transaction, lease)
             if row.cancel_requested_at is not None:
                 finish(transaction, row, JobStatus.CANCELLED, retention_s=self._retention_s)
-                return
+                return JobStatus.CANCELLED
             row.attempt -= 1 if refund else 0
             requeue(transaction, row, delay_s=0.0, reason="worker_draining")
+            return JobStatus.QUEUED
 
 
 def _claimable(model: str, now: float) -> tuple[ColumnElement[bool], ...]:

@@ -19,6 +19,7 @@ from workers.quota import default_limits
 from workers.roster import Roster
 from workers.supervisor import Supervisor
 from workers.tasks import register_tasks
+from workers.traces import open_tracer
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -50,7 +51,7 @@ def run_worker(settings: Settings) -> None:
         retention_s=settings.retention_seconds,
         default_limits=default_limits(settings),
     )
-    supervisor = Supervisor(settings, store, Roster(database))
+    supervisor = Supervisor(settings, store, Roster(database), tracer=open_tracer(settings, process="worker"))
     app = make_app(settings)
     register_tasks(app, supervisor)
     _connect_signals(settings, supervisor, database)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import structlog
 
+from workers import metrics
 from workers.broker import open_broker
 from workers.database import Database, upgrade
 from workers.errors import BlobNotFound, Transient
-from workers.roster import Roster
+from workers.roster import RECONCILING, Roster
 from workers.storage import open_storage
 from workers.upkeep import Upkeep
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-DUTY = "reconcile"
 DUTY_PERIODS = 5  # how many missed rounds until another reconciler takes over
 TICKET_PERIOD_S = 10.0  # tickets for waiting rows are sent again this often
 SWEEP_PERIOD_S = 600.0
@@ -66,7 +66,8 @@ class Reconciler:
         """Reconcile until told to stop; an outage only delays."""
         while not stop.wait(self._settings.reconcile_seconds):
             try:
-                self.reconcile()
+                with metrics.RECONCILE_SECONDS.time():
+                    self.reconcile()
             except Transient as error:
                 logger.warning("reconcile_delayed", reason=type(error).__name__)
 
@@ -75,7 +76,7 @@ class Reconciler:
 
         Raises: StoreUnavailable, StorageUnavailable.
         """
-        if not self._roster.lead(DUTY, self.id, for_s=DUTY_PERIODS * self._settings.reconcile_seconds):
+        if not self._roster.lead(RECONCILING, self.id, for_s=DUTY_PERIODS * self._settings.reconcile_seconds):
             return False
         ended = self._upkeep.end_expired_leases()
         self._upkeep.end_overdue()
@@ -99,10 +100,12 @@ class Reconciler:
             self._upkeep.note_purged(job)
             for key in job.input_keys:
                 self._drop_input(key)
+            metrics.PURGED.labels("job").inc()
             logger.info("job_purged", job_id=job.id, deleted=job.is_deleted)
         for file in self._upkeep.expired_files(limit=PURGE_BATCH):
             self._upkeep.note_file_purged(file.id)
             self._drop_input(file.media["key"])
+            metrics.PURGED.labels("file").inc()
             logger.info("file_purged", file_id=file.id)
 
     def sweep(self) -> None:

@@ -14,13 +14,13 @@ import av
 import structlog
 
 from workers.contract import FPS, NUM_FRAMES
-from workers.engine import EngineHooks, EngineJob
+from workers.engine import EngineHooks, EngineJob, MeasuresDevice
 from workers.errors import BlobNotFound
 from workers.jobs import JobStage, Output
 from workers.runner_messages import Checkpointed, Done, RunJob, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from workers.engine import Engine
     from workers.jobs import Keyframes
@@ -37,6 +37,7 @@ PROGRESS = {
     JobStage.MUX: (84, 99),
 }
 STEP_PERIOD_S = 0.1  # reports of steps are at least this far apart
+MEASURE_PERIOD_S = 1.0  # and so are measurements of the device's memory
 THUMBNAIL_SUFFIX = "jpg"
 
 
@@ -53,7 +54,9 @@ class StepReports:
     """Passes on the steps, not more often than anybody reads them; a stage's first and last step always."""
 
     send: Callable[[Report], None]
+    device_memory: Callable[[], Mapping[str, int] | None]
     sent_at: float = 0.0
+    measured_at: float = 0.0
 
     def step(self, stage: JobStage, step: int, total: int) -> None:
         """Report that `step` of `total` steps of `stage` are done."""
@@ -62,7 +65,10 @@ class StepReports:
             return
         self.sent_at = now
         begin, end = PROGRESS[stage]
-        self.send(Step(stage, step, total, begin + (end - begin) * step // max(total, 1)))
+        memory = None
+        if now - self.measured_at >= MEASURE_PERIOD_S:
+            self.measured_at, memory = now, self.device_memory()
+        self.send(Step(stage, step, total, begin + (end - begin) * step // max(total, 1), memory))
 
 
 def render(
@@ -87,7 +93,8 @@ def render(
     """
     started = time.monotonic()
     temp_dir.mkdir(parents=True, exist_ok=True)
-    reports = StepReports(send)
+    device_memory = engine.device_memory if isinstance(engine, MeasuresDevice) else dict
+    reports = StepReports(send, device_memory)
 
     def on_step(stage: JobStage, step: int, total: int) -> None:
         check()
@@ -113,7 +120,9 @@ def render(
         check()
         output = _publish(work.output, job, storage)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-    return Done(output, {"gpu_s": round(time.monotonic() - started, 3), "peak_memory_bytes": peak_bytes})
+    usage = {"gpu_s": round(time.monotonic() - started, 3), "peak_memory_bytes": peak_bytes}
+    held = device_memory()
+    return Done(output, {**usage, "peak_gpu_memory_bytes": held["peak"]} if held else usage)
 
 
 def _saved_state(job: RunJob, engine: Engine, storage: BlobStore) -> bytes | None:

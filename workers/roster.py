@@ -28,10 +28,13 @@ class WorkerState(StrEnum):
     BUSY = "BUSY"
     DRAINING = "DRAINING"
     UNHEALTHY = "UNHEALTHY"
+    DEFUNCT = "DEFUNCT"  # silent: what it held is given to others. No worker says so of itself
 
 
 AT_WORK = (WorkerState.READY, WorkerState.BUSY)
 WORKER_BEAT_S = 30.0  # a worker that was not heard of for this long is not there
+SHOWN_S = 120.0  # and for this long, not even told of
+RECONCILING = "reconcile"  # the duty that one reconciler has
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Roster:
                     id=row.id,
                     host=row.host,
                     pid=row.pid,
-                    state=WorkerState(row.state),
+                    state=state_of(row.state, beat_at=row.beat_at, now=transaction.now),
                     job_id=row.job_id,
                     engine=row.engine,
                     started_at=row.started_at,
@@ -122,3 +125,8 @@ class Roster:
             row.owner = owner
             row.until = transaction.now + for_s
             return True
+
+
+def state_of(said: str, *, beat_at: float, now: float) -> WorkerState:
+    """What a worker is doing: what it said when it was last heard of, unless that is too long ago."""
+    return WorkerState.DEFUNCT if now - beat_at > WORKER_BEAT_S else WorkerState(said)

@@ -111,6 +111,10 @@ class ModelEngine:
         from model.media.video import write_video  # noqa: PLC0415
 
         request = job.request
+        if self.pipeline.device.type == "cuda":
+            import torch  # noqa: PLC0415
+
+            torch.cuda.reset_peak_memory_stats(self.pipeline.device)
         image = read_image(job.image, height=request.height, width=request.width, fit=request.image_fit)
         audio = read_audio(job.audio).window(request.audio_start, CLIP_SECONDS)
         generated = self.pipeline.generate_latents(
@@ -133,6 +137,20 @@ class ModelEngine:
             ffmpeg_path=self.ffmpeg,
             on_frames=lambda written: hooks.on_step(JobStage.MUX, written, NUM_FRAMES),
         )
+
+    def device_memory(self) -> Mapping[str, int]:
+        """What torch holds of the GPU, in bytes; empty on a CPU."""
+        import torch  # noqa: PLC0415
+
+        device = self.pipeline.device
+        if device.type != "cuda":
+            return {}
+        return {
+            "allocated": torch.cuda.memory_allocated(device),
+            "reserved": torch.cuda.memory_reserved(device),
+            "peak": torch.cuda.max_memory_reserved(device),
+            "total": torch.cuda.get_device_properties(device).total_memory,
+        }
 
     def _params(self, job: EngineJob) -> GenerationParams:
         from model.generation import GenerationParams  # noqa: PLC0415

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.errors import WorkerError
@@ -47,6 +48,15 @@ class RunnerHandle:
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._process.is_alive()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of the process; 0 once it has ended."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def send(self, command: Command) -> None:
         """Send a command. Raises: RunnerDied."""

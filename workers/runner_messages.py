@@ -63,12 +63,16 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From the runner: `step` of `total` steps of `stage` are done, `progress` percent of the job."""
+    """From the runner: `step` of `total` steps of `stage` are done, `progress` percent of the job.
+
+    `device_memory` is what its GPU holds, in bytes, now and then.
+    """
 
     stage: JobStage
     step: int
     total: int
     progress: int
+    device_memory: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ def end_process_group() -> None:
 
 def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk) -> Report:
     with named(job.origin, job_id=job.job_id, fence=job.fence):
+        logger.info("job_taken", resumes_after=job.checkpoint["stage"] if job.checkpoint else None)
         try:
             folder = runner_folder(settings, os.getpid())
             return render(job, engine, storage, temp_dir=folder, send=desk.send, check=lambda: desk.check(job))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -16,6 +17,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "KEYVID_"
 SIGNING_KEY_BYTES = 32
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that would hold it
+        return False
 
 
 def _default_database(values: dict[str, Any]) -> str:
@@ -107,6 +115,21 @@ class Settings(BaseSettings):
     )
     idempotency_seconds: float = Field(86_400.0, gt=0, description="How long an Idempotency-Key is remembered.")
 
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Port at which a worker, reconciler or dispatcher tells its metrics; 0 is none. `keyvid serve` and"
+        " the API tell theirs at /metrics.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of that port.")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="OpenTelemetry collector that traces are sent to, such as http://127.0.0.1:4318 (OTLP over HTTP);"
+        " absent makes none. Needs the extra `otel`.",
+    )
+
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto is console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
@@ -121,6 +144,8 @@ class Settings(BaseSettings):
             raise ValueError("KEYVID_LEASE_RENEW_SECONDS must be at most half of KEYVID_LEASE_SECONDS")
         if self.storage == "s3" and not self.s3_bucket:
             raise ValueError("KEYVID_S3_BUCKET is needed when KEYVID_STORAGE is s3")
+        if self.otlp_endpoint is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("KEYVID_OTLP_ENDPOINT needs OpenTelemetry: pip install 'keyvid[otel]'")
         return self
 
     @property

@@ -16,20 +16,25 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from workers import metrics
+from workers.attempt_meter import AttemptMeter
 from workers.errors import StoreUnavailable
 from workers.job_run import JobRun, RunnerNeeds
 from workers.logs import named
 from workers.roster import WorkerRecord, WorkerState
 from workers.runner_handle import RunnerDied, RunnerHandle
 from workers.runner_messages import Loaded, LoadFailed, Ready
+from workers.traces import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from workers.job_store import JobStore
+    from workers.jobs import Job
     from workers.roster import Roster
     from workers.settings import Settings
+    from workers.traces import Tracer
 
 logger = structlog.get_logger(__name__)
 
@@ -42,13 +47,14 @@ OUTAGE_WAIT_S = 1.0
 class Supervisor:
     """Runs queued jobs, one at a time, on one runner."""
 
-    def __init__(self, settings: Settings, store: JobStore, roster: Roster) -> None:
+    def __init__(self, settings: Settings, store: JobStore, roster: Roster, *, tracer: Tracer = NO_TRACER) -> None:
         host = socket.gethostname()
         self.id = f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
         self._host = host
         self._settings = settings
         self._store = store
         self._roster = roster
+        self._tracer = tracer
         self._bell = threading.Event()
         self._idle = threading.Event()
         self._draining = threading.Event()
@@ -116,7 +122,7 @@ class Supervisor:
             return
         job, lease = claimed
         with named(job.origin, job_id=job.id, attempt=job.attempt):
-            logger.info("job_claimed", waited_s=round((job.started_at or 0) - job.created_at, 2))
+            meter = self._meter(job)
             self._enter(WorkerState.BUSY, job_id=job.id)
             run = JobRun(
                 job=job,
@@ -127,11 +133,27 @@ class Supervisor:
                 settings=self._settings,
                 tick=self._beat_if_due,
                 is_draining=self._draining.is_set,
+                meter=meter,
             )
             needs = run.run()
-            logger.info("job_ended", runner_needs=needs)
+            logger.info("job_ended", outcome=run.outcome, runner_needs=needs)
         if needs is RunnerNeeds.RESTART:
             self._drop_runner()
+
+    def _meter(self, job: Job) -> AttemptMeter:
+        """What measures an attempt that begins; the job's wait for its first one is measured here."""
+        waited_s = (job.started_at or job.created_at) - job.created_at
+        trace = job.origin.traceparent
+        if job.fence == 1:
+            logger.info("job_claimed", waited_s=round(waited_s, 2))
+            metrics.WAIT_SECONDS.observe(waited_s)
+            self._tracer.begin("queue", parent=trace, ago_s=waited_s, job_id=job.id).end()
+        else:
+            logger.info("job_claimed_again")
+        span = self._tracer.begin(
+            "attempt", parent=trace, job_id=job.id, attempt=job.attempt, fence=job.fence, worker_id=self.id
+        )
+        return AttemptMeter(self._tracer, span)
 
     def _ready_runner(self) -> RunnerHandle | None:
         """The warm runner, started if there is none; None when that failed or the worker drains."""
@@ -143,6 +165,7 @@ class Supervisor:
         self._enter(WorkerState.STARTING)
         runner = self._runner = RunnerHandle(self._settings)
         reason = self._warm(runner)
+        metrics.RUNNER_STARTS.labels(reason or "ready").inc()
         if reason is None:
             self._backoff_s = FIRST_BACKOFF_S
             return runner
@@ -199,6 +222,7 @@ class Supervisor:
         if now - self._beat_at < self._settings.lease_renew_seconds:
             return
         self._beat_at = now
+        metrics.RUNNER_MEMORY.set(self._runner.memory_bytes if self._runner else 0)
         state = WorkerState.DRAINING if self._draining.is_set() else self._state
         record = WorkerRecord(self.id, self._host, os.getpid(), state, self._job_id, self._engine)
         try:
@@ -213,4 +237,5 @@ class Supervisor:
             self._roster.leave(self.id)
         except StoreUnavailable:
             logger.warning("beat_missed")
+        self._tracer.close()
         logger.info("worker_drained")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import delete, or_, select
 
+from workers import metrics
 from workers.jobs import TOO_LATE, Failure, JobStatus
 from workers.logs import named
 from workers.records import end_attempt, file_of, finish, origin_of
@@ -163,6 +164,9 @@ class Upkeep:
             end_attempt(transaction, row, LOST, delay_s=0.0, reason="lease_expired", retention_s=self._retention_s)
         with named(origin_of(row), job_id=row.id):
             logger.warning("lease_expired", attempt=row.attempt)
+        metrics.LEASES_EXPIRED.inc()
+        if row.status == JobStatus.QUEUED:
+            metrics.RETRIES.labels("lease_expired").inc()
         return row.id
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BELIEVED_S = 2.0
 MAX_BELIEVED = 10_000
-EVERYTHING_BUT_ADMIN = frozenset(Scope) - {Scope.ADMIN}
+UNPRIVILEGED = frozenset(Scope) - {Scope.ADMIN, Scope.METRICS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Gate:
         is_bearer = scheme.lower() == "bearer"
         if self._mode == "gateway":
             if not (is_bearer and token.strip().startswith(MARK)):  # the gateway's own credentials are not ours to read
-                return Principal(scopes=EVERYTHING_BUT_ADMIN)
+                return Principal(scopes=UNPRIVILEGED)
         elif await self._is_open():
-            return Principal() if self._is_own(host) else Principal(scopes=EVERYTHING_BUT_ADMIN)
+            return Principal() if self._is_own(host) else Principal(scopes=UNPRIVILEGED)
         if not is_bearer:
             raise Unauthorized("Send an API key: `Authorization: Bearer kv_live_...`.")
         grant = await self._grant(token.strip())

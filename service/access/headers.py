@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANSWER_HEADERS = "keyvid.answer_headers"  # in a request's scope: fields that its answer is to carry, errors included
-DATA_PATHS = ("/v1/", "/openapi", "/livez", "/readyz", "/health")
+DATA_PATHS = ("/v1/", "/openapi", "/livez", "/readyz", "/health", "/metrics")
 MANUAL_PATHS = ("/docs",)
 
 _DATA_POLICY = (  # what a browser needs to show a picture or a video by itself

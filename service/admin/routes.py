@@ -29,8 +29,7 @@ from service.dependencies import ResourcesDep
 from service.errors import ValidationFailed
 from service.openapi import problems
 from workers.errors import JobNotFound
-
-SHOWN_S = 120.0  # a worker that was not heard of for so long is not listed
+from workers.roster import SHOWN_S
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(GUARD_ADMIN)])
 

@@ -67,6 +67,7 @@ def describe(job: Job, *, queue_position: int | None = None, eta_seconds: float 
         usage=dict(job.usage),
         engine=dict(job.engine),
         priority=PRIORITY_NAMES[job.priority],
+        trace_id=job.origin.trace_id,
         metadata=dict(job.metadata),
         links=VideoLinks(
             self=f"/v1/videos/{job.id}",

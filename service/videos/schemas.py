@@ -244,6 +244,7 @@ class Video(_Answer):
     usage: dict[str, float]
     engine: dict[str, Any]
     priority: PriorityName
+    trace_id: str | None = Field(None, description="Trace of the request that asked for it, where traces are made.")
     metadata: dict[str, str]
     links: VideoLinks
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from workers import metrics
 from workers.database import Database, upgrade
 from workers.errors import Transient
 from workers.logs import named
+from workers.traces import NO_TRACER, open_tracer
 from workers.webhooks.address import TargetRefused, TargetUnknown, checked_addresses, look_up, parse_target
 from workers.webhooks.due import DueDeliveries
 from workers.webhooks.sending import PostFailed, post
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from workers.settings import Settings
+    from workers.traces import Tracer
     from workers.webhooks.address import Resolve
     from workers.webhooks.messages import DueDelivery
     from workers.webhooks.sending import Reply
@@ -48,11 +51,13 @@ class Dispatcher:
         settings: Settings,
         deliveries: DueDeliveries,
         *,
+        tracer: Tracer = NO_TRACER,
         resolve: Resolve = look_up,
         jitter: Callable[[], float] = lambda: random.uniform(1 - JITTER, 1 + JITTER),
     ) -> None:
         self._settings = settings
         self._deliveries = deliveries
+        self._tracer = tracer
         self._resolve = resolve
         self._jitter = jitter
         self._lock = threading.Lock()
@@ -87,7 +92,17 @@ class Dispatcher:
     def _try(self, due: DueDelivery) -> None:
         with named(due.origin, job_id=due.job_id, delivery_id=due.id, endpoint_id=due.endpoint_id):
             try:
+                began_at = time.monotonic()
+                span = self._tracer.begin(
+                    "webhook",
+                    parent=due.origin.traceparent,
+                    kind="client",
+                    delivery_id=due.id,
+                    try_number=due.try_number,
+                )
                 reply, error = self._send(due)
+                span.end(failure=error)
+                metrics.WEBHOOK_SECONDS.labels(error or "delivered").observe(time.monotonic() - began_at)
                 is_done = reply is not None and reply.is_success
                 logger.info("webhook_tried", is_done=is_done, try_number=due.try_number, error=error)
                 self._deliveries.settle(due, reply=reply, error=error, jitter=self._jitter())
@@ -127,8 +142,10 @@ def run_dispatcher(settings: Settings, stop: threading.Event) -> None:
     """
     upgrade(settings.database_url)
     database = Database(settings.database_url)
+    tracer = open_tracer(settings, process="dispatcher")
     logger.info("dispatcher_started")
     try:
-        Dispatcher(settings, DueDeliveries(database)).run(stop)
+        Dispatcher(settings, DueDeliveries(database), tracer=tracer).run(stop)
     finally:
+        tracer.close()
         database.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -59,6 +60,22 @@ def test_wrong_setting_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, comman
 
     assert result.exit_code == 2
     assert result.stderr.startswith("KEYVID_MAX_ATTEMPTS: ")
+
+
+@pytest.mark.usefixtures("_installation")
+@pytest.mark.parametrize("command", ["worker", "reconciler", "dispatcher"])
+def test_metrics_port_that_is_taken_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Nothing starts half: a process that could not be watched says which setting to change."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("KEYVID_METRICS_PORT", str(taken.getsockname()[1]))
+
+        result = CliRunner().invoke(app, [command])
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("KEYVID_METRICS_PORT: 127.0.0.1:")
 
 
 def test_logs_are_json_with_process_and_job(tmp_path: Path) -> None:

@@ -94,3 +94,13 @@ def test_secrets_are_masked_when_settings_are_shown(tmp_path: Path) -> None:
 def test_model_folder_goes_by_its_name(tmp_path: Path) -> None:
     """Requests name a model as the API shows it."""
     assert Settings(data_dir=tmp_path, model="/weights/keyvid-512").model_name == "keyvid-512"
+
+
+def test_traces_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenTelemetry is not installed the setting says what to install, and without it none is imported."""
+    assert Settings(data_dir=tmp_path, otlp_endpoint="http://127.0.0.1:4318").otlp_endpoint is not None
+    monkeypatch.setattr("workers.settings.find_spec", lambda _: None)
+
+    with pytest.raises(ValidationError, match=r"pip install 'keyvid\[otel\]'"):
+        Settings(data_dir=tmp_path, otlp_endpoint="http://127.0.0.1:4318")
+    assert Settings(data_dir=tmp_path).otlp_endpoint is None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from model.diffusion.denoise import Predict
     from model.diffusion.guidance import Branch
-    from model.networks.unet import UNet
+    from model.networks.unet import UNet, UNetContext
 
 AudioLayout = Literal["released", "aligned"]
 
@@ -140,35 +140,64 @@ class StageConditioning:
 
     def channels(self, branch: Branch, x: Tensor) -> Tensor:
         """Noisy latents `x` with everything that is concatenated to them: `[B, in_channels, T, h, w]`."""
-        parts = [x, self.concat]
+        return torch.cat([x, self.concatenated(branch)], dim=1)
+
+    def concatenated(self, branch: Branch) -> Tensor:
+        """What is concatenated to the noisy latents, the same at every step: `[B, C, T, h, w]`."""
+        parts = [self.concat]
         if self.draft is not None:
             parts.append(self.draft if branch == "full" else torch.zeros_like(self.draft))
         if self.features is not None:
             shown = torch.zeros_like(self.features) if branch == "uncond" else self.features
-            parts.append(shown[:, :, None].expand(-1, -1, x.shape[2], -1, -1))
+            parts.append(shown[:, :, None].expand(-1, -1, self.concat.shape[2], -1, -1))
         return torch.cat(parts, dim=1)
 
     def predictor(self, unet: UNet, *, temporal_window: tuple[int, int] | None = None) -> Predict:
         """Velocity prediction of `unet` under these conditions.
 
+        What the network reads of them is computed once for each group of branches, not at every step.
         Source: KeyVID, Appendix H: text enters with `image_text`, the picture with `image`, the sound with `full`.
         """
         dtype = next(unet.parameters()).dtype
+        told: dict[tuple[Branch, ...], tuple[Tensor, UNetContext]] = {}
 
-        def predict(branch: Branch, x: Tensor, timestep: int) -> Tensor:
-            prediction: Tensor = unet(
-                self.channels(branch, x),
-                torch.full((len(x),), timestep, device=x.device),
-                text=(self.text if branch in ("image_text", "full") else self.null_text).to(dtype),
-                image=(self.null_image if branch == "uncond" else self.image).to(dtype),
-                audio=(self.audio if branch == "full" else self.null_audio).to(dtype),
-                fps=self.fps,
-                frame_index=self.frame_index,
+        def tell(branches: tuple[Branch, ...]) -> tuple[Tensor, UNetContext]:
+            context = unet.read(
+                text=torch.cat([self.text_of(branch) for branch in branches]).to(dtype),
+                image=torch.cat([self.image_of(branch) for branch in branches]).to(dtype),
+                audio=torch.cat([self.audio_of(branch) for branch in branches]).to(dtype),
+            )
+            return torch.cat([self.concatenated(branch) for branch in branches]), context
+
+        def predict(branches: Sequence[Branch], x: Tensor, timestep: int) -> Sequence[Tensor]:
+            group = tuple(branches)
+            if group not in told:
+                told[group] = tell(group)
+            concatenated, context = told[group]
+            times = len(group)
+            predictions: Tensor = unet(
+                torch.cat([x.repeat(times, 1, 1, 1, 1), concatenated], dim=1),
+                torch.full((times * len(x),), timestep, device=x.device),
+                context=context,
+                fps=self.fps.repeat(times),
+                frame_index=self.frame_index.repeat(times, 1),
                 temporal_window=temporal_window,
             )
-            return prediction
+            return predictions.chunk(times)
 
         return predict
+
+    def text_of(self, branch: Branch) -> Tensor:
+        """Prompt of a branch, or its null."""
+        return self.text if branch in ("image_text", "full") else self.null_text
+
+    def image_of(self, branch: Branch) -> Tensor:
+        """Picture of a branch, or its null."""
+        return self.null_image if branch == "uncond" else self.image
+
+    def audio_of(self, branch: Branch) -> Tensor:
+        """Sound of a branch, or its null."""
+        return self.audio if branch == "full" else self.null_audio
 
 
 def _gather_frames(latents: Tensor, index: Tensor) -> Tensor:

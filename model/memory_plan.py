@@ -19,6 +19,7 @@ from torch import nn
 from model.codecs.vae import VaeCodec
 from model.conditioning import AudioTokens, Conditioning
 from model.config import keyvid_512
+from model.diffusion.guidance import BRANCHES
 from model.encoders.text import ClipTextEncoder
 from model.errors import CheckpointMissing
 from model.interpolation.freenoise import STRIDE_FRAMES, WINDOW_FRAMES
@@ -58,6 +59,7 @@ _PHASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 _GPU = torch.device("cuda")
 _CPU = torch.device("cpu")
+_GUIDED = ("keyframes", "interpolation")  # what they hold grows with the guidance branches that are evaluated at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +80,29 @@ class MemoryPlan:
     weights: Mapping[str, ComponentWeights]
     working: Mapping[str, int]
 
-    def peak_bytes(self, phase: str, *, offload: bool, device: torch.device = _GPU) -> int:
+    def peak_bytes(self, phase: str, *, offload: bool, device: torch.device = _GPU, guidance_batch: int = 1) -> int:
         """Most that a phase needs on a device of that type, the allowances included."""
         away = visitors(self.weights, device, offload=offload)
         resident = self.weights.keys() - away
-        held = max(self._bytes_of(resident.union(working)) for working in _PHASES[phase])
-        return _CONTEXT_BYTES + int(_FRAGMENTATION * (held + self.working[phase]))
+        held = max(self._bytes_of(resident.union(names)) for names in _PHASES[phase])
+        working = self.working[phase] * (guidance_batch if phase in _GUIDED else 1)
+        return _CONTEXT_BYTES + int(_FRAGMENTATION * (held + working))
 
     def _bytes_of(self, names: Collection[str]) -> int:
         return sum(self.weights[name].bytes for name in names if name in self.weights)
 
-    def needed_bytes(self, *, offload: bool, device: torch.device = _GPU) -> int:
-        """Most that any phase needs."""
-        return max(self.peak_bytes(phase, offload=offload, device=device) for phase in self.working)
+    def needed_bytes(self, *, offload: bool, device: torch.device = _GPU, guidance_batch: int = 1) -> int:
+        """Most that any phase needs, with so many guidance branches at once."""
+        return max(
+            self.peak_bytes(phase, offload=offload, device=device, guidance_batch=guidance_batch)
+            for phase in self.working
+        )
+
+    def guidance_batch(self, memory_bytes: int, *, offload: bool) -> int:
+        """How many guidance branches a GPU of that memory has room for at once: all of them, half, or one."""
+        sizes = (len(BRANCHES), len(BRANCHES) // 2)
+        fitting = (size for size in sizes if self.needed_bytes(offload=offload, guidance_batch=size) <= memory_bytes)
+        return next(fitting, 1)
 
     def verdict(self, memory_bytes: int) -> str:
         """Whether a card of that memory is enough, and with what setting."""
@@ -193,7 +205,7 @@ def _working_of_encoding(parts: Components, config: ModelConfig) -> int:
 
 
 def _working_of_stages(parts: Components, config: ModelConfig) -> dict[str, int]:
-    """Of one guidance branch of each diffusion stage; the branches run one after the other."""
+    """Of one guidance branch of each diffusion stage."""
     shape = config.video.to_latent(channels=parts.codec.latent_channels, cell_px=parts.codec.cell_px)
     conditioning = _conditioning(parts, config)
     plan = list(range(config.num_keyframes))
@@ -206,14 +218,14 @@ def _working_of_stages(parts: Components, config: ModelConfig) -> dict[str, int]
         seen = conditioning.at_keyframes(
             [plan], concat=latents(len(plan)), fps=stage.fps, residual_scale=stage.residual_scale
         )
-        return seen.predictor(parts.keyframes_unet)("full", latents(len(plan)), 999)
+        return seen.predictor(parts.keyframes_unet)(["full"], latents(len(plan)), 999)
 
     def fill_in(window: tuple[int, int] | None) -> object:
         stage = config.interpolation
         seen = conditioning.at_all_frames(
             concat=latents(shape.frames), fps=stage.fps, residual_scale=stage.residual_scale
         )
-        return seen.predictor(parts.interpolation_unet, temporal_window=window)("full", latents(shape.frames), 999)
+        return seen.predictor(parts.interpolation_unet, temporal_window=window)(["full"], latents(shape.frames), 999)
 
     windows = (None, (WINDOW_FRAMES, STRIDE_FRAMES))
     return {

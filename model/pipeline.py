@@ -15,6 +15,7 @@ from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve, VideoC
 from model.codecs.latent_flow import LatentFlowCodec
 from model.conditioning import AudioTokens, Conditioning
 from model.diffusion.denoise import DenoiseHooks
+from model.diffusion.guidance import BRANCHES
 from model.diffusion.noise import stage_noise
 from model.encoders.image import ConvImageEncoder
 from model.errors import CheckpointMismatch, InvalidInput, InvalidParams, KeyframesNeeded, OutOfMemory
@@ -24,6 +25,7 @@ from model.keyframes.generator import generate_keyframes
 from model.localization.listener import REQUEST, Listener, spectrogram
 from model.localization.plan import plan_keyframes
 from model.media.reference_compat import as_released_loader, through_video
+from model.memory_plan import plan_memory
 from model.placement import Placement, visitors
 from model.pretrained import (
     COMPONENTS,
@@ -71,6 +73,7 @@ class KeyVIDPipeline:
         device: where they run.
         offload: whether UNets and codec too are on the device only while they work; slower, and fits smaller cards.
         listener: hears the keyframes of models without a localizer of their own.
+        guidance_batch: how many guidance branches are evaluated at once: more is faster, and takes more memory.
     Raises: CheckpointMismatch when the listener hears clips of another length.
     """
 
@@ -82,12 +85,14 @@ class KeyVIDPipeline:
         device: torch.device | str = "cpu",
         offload: bool = False,
         listener: Listener | None = None,
+        guidance_batch: int = len(BRANCHES),
     ) -> None:
         self.config = config
         self.components = components
         self.device = torch.device(device)
         modules = components.modules()
         self.placement = Placement(modules, self.device, visiting=visitors(modules, self.device, offload=offload))
+        self.guidance_batch = guidance_batch
         own = components.localizer
         self.listener = Listener(own, config) if listener is None and own is not None else listener
         if self.listener is not None and self.listener.config.video.frames != config.video.frames:
@@ -102,6 +107,7 @@ class KeyVIDPipeline:
         dtype: torch.dtype = torch.float32,
         offload: bool = False,
         localizer: str = "auto",
+        guidance_batch: int | None = None,
     ) -> KeyVIDPipeline:
         """Load a weights folder, or a packaged model by name.
 
@@ -112,6 +118,7 @@ class KeyVIDPipeline:
             offload: as in the constructor.
             localizer: `own` (keyframes must be given if there is none), another model's name or folder, or `auto`: the
                 model's own, else that of `FALLBACK_LOCALIZER`. `listener.name` says whose it is.
+            guidance_batch: as in the constructor; by default as many as the GPU's memory has room for, by plan.
         Raises: CheckpointMissing, CheckpointMismatch.
         """
         folder, place = weights_folder(path), torch.device(device)
@@ -123,7 +130,12 @@ class KeyVIDPipeline:
             listener = Listener(load_localizer(lender, lender_config, device=place), lender_config)
         away = visitors(COMPONENTS, place, offload=offload)
         components = load_components(folder, config, device=place, unet_dtype=dtype, away=away)
-        return cls(config, components, device=place, offload=offload, listener=listener)
+        if guidance_batch is None:
+            guidance_batch = len(BRANCHES)
+            if place.type == "cuda":
+                memory_bytes = torch.cuda.get_device_properties(place).total_memory
+                guidance_batch = plan_memory(config, unet_dtype=dtype).guidance_batch(memory_bytes, offload=offload)
+        return cls(config, components, device=place, offload=offload, listener=listener, guidance_batch=guidance_batch)
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, seed: int = 0) -> KeyVIDPipeline:
@@ -297,6 +309,7 @@ class KeyVIDPipeline:
                 sampling=self.config.keyframes.sampling(params),
                 noise=noise,
                 hooks=hooks,
+                guidance_batch=self.guidance_batch,
             )
 
     def _interpolate(
@@ -325,6 +338,7 @@ class KeyVIDPipeline:
                 sampling=self.config.interpolation.sampling(params),
                 noise=noise,
                 hooks=hooks,
+                guidance_batch=self.guidance_batch,
             )
 
     def _per_frame(self, tokens: Tensor, resampler: Resampler | None) -> Tensor:

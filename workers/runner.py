@@ -50,7 +50,12 @@ def load_model(settings: Settings) -> ModelEngine:
     dtype = _dtype(settings.dtype, device)
     folder = Path(weights_folder(settings.model))
     pipeline = KeyVIDPipeline.from_pretrained(
-        folder, device=device, dtype=dtype, offload=settings.offload, localizer=settings.localizer
+        folder,
+        device=device,
+        dtype=dtype,
+        offload=settings.offload,
+        localizer=settings.localizer,
+        guidance_batch=settings.guidance_batch or None,
     )
     facts = {
         "version": version("keyvid"),
@@ -61,6 +66,7 @@ def load_model(settings: Settings) -> ModelEngine:
         "dtype": str(dtype).removeprefix("torch."),
         "torch": str(torch.__version__),
         "threads": threads,
+        "guidance_batch": pipeline.guidance_batch,
     }
     return ModelEngine(pipeline, facts, ffmpeg=str(settings.ffmpeg) if settings.ffmpeg else None)
 

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     offload: bool = Field(
         False, description="Keep UNets and codec too on the GPU only while they work; slower, fits 8 GB."
     )
+    guidance_batch: int = Field(
+        0, ge=0, le=4, description="Guidance branches evaluated at once; 0 means as many as the GPU has room for."
+    )
     runner_threads: int = Field(0, ge=0, le=256, description="CPU threads of the runner; 0 means one per core.")
     ffmpeg: Path | None = Field(None, description="ffmpeg binary; absent means the one that is packaged.")
     engine: str = Field("model", description="What the runner loads: `model`, or module:factory in fault tests.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from model.diffusion.ddim import DDIMStep, ddim_step, ddim_steps
-from model.diffusion.guidance import Branch, Guidance
+from model.diffusion.guidance import BRANCHES, Branch, Guidance
 from model.errors import NonFiniteLatents
 
 if TYPE_CHECKING:
     from model.diffusion.noise import Noise
     from model.diffusion.schedule import NoiseSchedule
 
-Predict = Callable[[Branch, Tensor, int], Tensor]
-"""Velocity `[B, C, T, h, w]` of one guidance branch for a latent and its timestep."""
+Predict = Callable[[Sequence[Branch], Tensor, int], Sequence[Tensor]]
+"""Velocity `[B, C, T, h, w]` of each of some guidance branches, for a latent and its timestep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class PinnedFrames:
 
 @dataclass(frozen=True, slots=True)
 class DenoiseHooks:
-    """Calls to whoever waits, who may raise: `on_step(done, total)` before each step, `check` before each branch."""
+    """Calls to whoever waits, who may raise: `on_step(done, total)` before a step, `check` before an evaluation."""
 
     on_step: Callable[[int, int], None] | None = None
     check: Callable[[], None] | None = None
@@ -55,9 +55,11 @@ def denoise(
     noise: Noise,
     pinned: PinnedFrames | None = None,
     hooks: DenoiseHooks | None = None,
+    guidance_batch: int = len(BRANCHES),
 ) -> Tensor:
     """Denoise `x` float32 `[B, C, T, h, w]` from pure noise to a clean latent.
 
+    At most `guidance_batch` guidance branches are evaluated at once.
     Fresh noise is drawn at every step, also at the last, unless `eta` is 0.
     Raises: NonFiniteLatents; whatever the hooks raise.
     Source: DDIM; KeyVID, Appendix H; pinning is released behaviour of the interpolation stage.
@@ -68,10 +70,11 @@ def denoise(
         if hooks.on_step is not None:
             hooks.on_step(index, len(steps))
         predictions: dict[Branch, Tensor] = {}
-        for branch in sampling.guidance.branches():
+        for group in _groups(sampling.guidance.branches(), guidance_batch):
             if hooks.check is not None:
                 hooks.check()
-            predictions[branch] = predict(branch, x, step.timestep).float()
+            evaluated = predict(group, x, step.timestep)
+            predictions |= {branch: v.float() for branch, v in zip(group, evaluated, strict=True)}
         velocity = sampling.guidance.combine(predictions)
         pins = pinned if index == 0 else None
         fresh = noise.normal(x.shape).to(x.device) if step.sigma or pins else None
@@ -83,6 +86,10 @@ def denoise(
     if hooks.on_step is not None:
         hooks.on_step(len(steps), len(steps))
     return x
+
+
+def _groups(branches: Sequence[Branch], size: int) -> list[Sequence[Branch]]:
+    return [branches[start : start + size] for start in range(0, len(branches), size)]
 
 
 def _put_back(pinned: PinnedFrames, step: DDIMStep, x: Tensor, noise: Tensor) -> Tensor:

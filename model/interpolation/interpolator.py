@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model.diffusion.denoise import DenoiseHooks, PinnedFrames, Sampling, denoise
+from model.diffusion.guidance import BRANCHES
 from model.interpolation.freenoise import (
     STRIDE_FRAMES,
     WINDOW_FRAMES,
@@ -37,6 +38,7 @@ def interpolate(
     sampling: Sampling,
     noise: Noise,
     hooks: DenoiseHooks | None = None,
+    guidance_batch: int = len(BRANCHES),
 ) -> Tensor:
     """Denoise all frames around the keyframes, in one run.
 
@@ -51,6 +53,7 @@ def interpolate(
         sampling: steps, eta and guidance.
         noise: draws x_T, then what the mode and the steps need.
         hooks: progress and cancellation.
+        guidance_batch: guidance branches that are evaluated at once.
     Returns: latents float32 `[B, C, 48, h, w]`.
     Raises: NonFiniteLatents; whatever the hooks raise.
     """
@@ -78,6 +81,7 @@ def interpolate(
         noise=noise,
         pinned=pins if is_released else None,
         hooks=hooks,
+        guidance_batch=guidance_batch,
     )
     return base + scale * x
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model.diffusion.denoise import DenoiseHooks, Sampling, denoise
+from model.diffusion.guidance import BRANCHES
 from model.residual import channel_scale
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def generate_keyframes(
     sampling: Sampling,
     noise: Noise,
     hooks: DenoiseHooks | None = None,
+    guidance_batch: int = len(BRANCHES),
 ) -> Tensor:
     """Denoise the keyframes.
 
@@ -40,6 +42,7 @@ def generate_keyframes(
         sampling: steps, eta and guidance.
         noise: draws x_T, then one tensor for each step.
         hooks: progress and cancellation.
+        guidance_batch: guidance branches that are evaluated at once.
     Returns: keyframe latents float32 `[B, C, K, h, w]`.
     Raises: NonFiniteLatents; whatever the hooks raise.
     """
@@ -58,6 +61,7 @@ def generate_keyframes(
         sampling=sampling,
         noise=noise,
         hooks=hooks,
+        guidance_batch=guidance_batch,
     )
     scale = channel_scale(stage.residual_scale, x)
     return scale * x if inputs.draft is None else scale * (x + inputs.draft)

@@ -6,6 +6,7 @@ Legend: B batch, T frames, L query tokens, S key tokens, D width, W windows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +24,19 @@ class TemporalWindows:
 
     Args:
         length, stride: in frames.
-        fusion: [T, W * length]; row t holds the weights of the windows' results for frame t, which sum to 1.
+        shares: [W, length, 1]; how much of a frame's result comes from each window that holds it, 1 in all.
     """
 
     length: int
     stride: int
-    fusion: Tensor
+    shares: Tensor
 
     @staticmethod
-    def build(num_frames: int, *, length: int, stride: int, like: Tensor) -> TemporalWindows:
-        """Windows over `num_frames`, weighted 1, 2, ... towards their middle, with the type and device of `like`.
+    @lru_cache(maxsize=16)
+    def build(
+        num_frames: int, *, length: int, stride: int, dtype: torch.dtype, device: torch.device
+    ) -> TemporalWindows:
+        """Windows over `num_frames`, weighted 1, 2, ... towards their middle.
 
         Raises: ValueError when the windows do not cover all frames.
         Source: FreeNoise (Qiu et al. 2024), sec. 3.2; KeyVID sec. 3.5.
@@ -40,12 +44,13 @@ class TemporalWindows:
         if stride < 1 or not stride <= length <= num_frames or (num_frames - length) % stride:
             raise ValueError(f"windows of {length} frames every {stride} do not cover {num_frames} frames")
         starts = range(0, num_frames - length + 1, stride)
-        fusion = torch.zeros(num_frames, len(starts), length)
-        for window, start in enumerate(starts):
-            for position in range(length):
-                fusion[start + position, window, position] = min(position + 1, length - position)
-        fusion = fusion.flatten(1)
-        return TemporalWindows(length, stride, (fusion / fusion.sum(dim=1, keepdim=True)).to(like))
+        with torch.inference_mode(mode=False):  # kept: training may come to use what generation has made
+            weights = torch.tensor([min(position + 1, length - position) for position in range(length)])
+            total = torch.zeros(num_frames)
+            for start in starts:
+                total[start : start + length] += weights
+            shares = torch.stack([weights / total[start : start + length] for start in starts])
+            return TemporalWindows(length, stride, shares[:, :, None].to(dtype=dtype, device=device))
 
     def split(self, x_BTD: Tensor) -> Tensor:
         """Cut sequences [B, T, D] into windows [B * W, length, D]."""
@@ -53,8 +58,13 @@ class TemporalWindows:
 
     def fuse(self, windows: Tensor) -> Tensor:
         """Average windows [B * W, length, D] into sequences [B, T, D]."""
-        rows = self.fusion.shape[1]
-        return self.fusion @ windows.reshape(-1, rows, windows.shape[-1])
+        num_windows, length = self.shares.shape[:2]
+        weighted = windows.view(-1, num_windows, length, windows.shape[-1]) * self.shares
+        fused = weighted.new_zeros(len(weighted), (num_windows - 1) * self.stride + length, windows.shape[-1])
+        for window in range(num_windows):
+            start = window * self.stride
+            fused[:, start : start + length] += weighted[:, window]
+        return fused
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,15 @@ class ContextTokens:
     text: Tensor
     image: Tensor
     audio: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ContextKeys:
+    """Keys and values that one cross-attention makes of its context: once for all denoising steps."""
+
+    text: tuple[Tensor, Tensor]
+    image: tuple[Tensor, Tensor]
+    audio: tuple[Tensor, Tensor]
 
 
 def attend(q_BLD: Tensor, k_BSD: Tensor, v_BSD: Tensor, *, heads: int) -> Tensor:
@@ -120,16 +139,23 @@ class CrossAttention(nn.Module):
         nn.init.zeros_(self.audio_key.weight)
         nn.init.zeros_(self.audio_value.weight)
 
-    def forward(self, x_BLD: Tensor, context: ContextTokens) -> Tensor:
+    def read(self, context: ContextTokens) -> ContextKeys:
+        """Make keys and values of the context's tokens."""
+        text, image, audio = context.text, context.image, context.audio
+        return ContextKeys(
+            text=(self.text_key(text), self.text_value(text)),
+            image=(self.image_key(image), self.image_value(image)),
+            audio=(self.audio_key(audio), self.audio_value(audio)),
+        )
+
+    def forward(self, x_BLD: Tensor, context: ContextKeys) -> Tensor:
         """Map frame tokens [B * T, L, D] to tokens; `context.text` may hold one row per T of them."""
         query: Tensor = self.query(x_BLD)
-        heads = self.heads
-        text, image, audio = context.text, context.image, context.audio
         # All frames of a video read the same prompt: fold them into one sequence instead of repeating the prompt.
-        folded = query.reshape(text.shape[0], -1, query.shape[-1])
-        reads = attend(folded, self.text_key(text), self.text_value(text), heads=heads).view_as(query)
-        sees = attend(query, self.image_key(image), self.image_value(image), heads=heads)
-        hears = attend(query, self.audio_key(audio), self.audio_value(audio), heads=heads)
+        folded = query.reshape(context.text[0].shape[0], -1, query.shape[-1])
+        reads = attend(folded, *context.text, heads=self.heads).view_as(query)
+        sees = attend(query, *context.image, heads=self.heads)
+        hears = attend(query, *context.audio, heads=self.heads)
         out: Tensor = self.output(reads + sees + (1 + self.audio_gate.tanh()) * hears)
         return out
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.networks.attention import ContextTokens, CrossAttention, GatedFeedForward, SelfAttention, TemporalWindows
+from model.networks.attention import ContextKeys, CrossAttention, GatedFeedForward, SelfAttention, TemporalWindows
 from model.networks.precision import Conv2d, GroupNorm, LayerNorm, Linear
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # The published weights were trained with torch's default in residual blocks and 1e-6 in transformers.
 _BLOCK_NORM_EPS = 1e-5
@@ -25,13 +28,13 @@ class BlockInputs:
 
     Args:
         embedding: activated time, fps and frame-index embedding [B * T, E].
-        context: tokens for cross-attention.
+        context: keys and values of each spatial transformer's cross-attention, by its `position`.
         num_frames: T.
         windows: windows of temporal attention, or None for all frames at once.
     """
 
     embedding: Tensor
-    context: ContextTokens
+    context: Sequence[ContextKeys]
     num_frames: int
     windows: TemporalWindows | None
 
@@ -117,7 +120,7 @@ class SpatialLayer(nn.Module):
         self.feed_forward_norm = LayerNorm(dim)
         self.feed_forward = GatedFeedForward(dim)
 
-    def forward(self, x: Tensor, context: ContextTokens) -> Tensor:
+    def forward(self, x: Tensor, context: ContextKeys) -> Tensor:
         """Map frame tokens [B * T, L, D] to tokens."""
         x = x + self.attention(self.attention_norm(x))
         x = x + self.cross_attention(self.cross_attention_norm(x), context)
@@ -146,7 +149,9 @@ class TemporalLayer(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """Attention among the pixels of each frame, and to the conditioning."""
+    """Attention among the pixels of each frame, and to the conditioning; `position` is its place in the network."""
+
+    position: int = 0
 
     def __init__(self, channels: int, *, context_dim: int, heads: int, groups: int) -> None:
         super().__init__()
@@ -158,7 +163,7 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, inputs: BlockInputs) -> Tensor:
         """Map frames [B * T, C, H, W] to frames."""
         tokens = self.input(rearrange(self.norm(x), "n c h w -> n (h w) c")).to(x.dtype)
-        tokens = self.output(self.layer(tokens, inputs.context))
+        tokens = self.output(self.layer(tokens, inputs.context[self.position]))
         frames: Tensor = rearrange(tokens, "n (h w) c -> n c h w", h=x.shape[2])
         return x + frames
 

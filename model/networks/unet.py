@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from model.networks.attention import ContextTokens, TemporalWindows
+from model.networks.attention import ContextKeys, ContextTokens, TemporalWindows
 from model.networks.blocks import (
     BlockInputs,
     Downsample,
@@ -76,6 +76,15 @@ class UNetConfig:
     def size_multiple(self) -> int:
         """What height and width of the latents must be multiples of."""
         return int(2 ** (len(self.channel_mult) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class UNetContext:
+    """What B videos of T frames are told: the keys and values of each cross-attention, in the order of the network."""
+
+    keys: tuple[ContextKeys, ...]
+    batch: int
+    num_frames: int
 
 
 class InputBlock(nn.Module):
@@ -163,6 +172,24 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(_decoder_blocks(config))
         self.output_norm = GroupNorm(config.num_groups, channels)
         self.output_convolution = zero_initialized(Conv2d(channels, config.out_channels, 3, padding=1))
+        for position, transformer in enumerate(self._spatial_transformers()):
+            transformer.position = position
+
+    def read(self, *, text: Tensor, image: Tensor, audio: Tensor) -> UNetContext:
+        """Make keys and values of the conditions, which stay the same at every denoising step.
+
+        Args:
+            text: [B, N_text, context_dim].
+            image: [B, T, N_image, context_dim].
+            audio: [B, T, N_audio, audio_dim].
+        Raises: ValueError when they are not of as many videos and frames.
+        """
+        batch, num_frames = image.shape[:2]
+        if text.shape[0] != batch or audio.shape[:2] != (batch, num_frames):
+            raise ValueError(f"text and audio tokens are not of {batch} videos of {num_frames} frames")
+        tokens = ContextTokens(text, image.flatten(0, 1), self._project_audio(audio).flatten(0, 1))
+        keys = tuple(part.layer.cross_attention.read(tokens) for part in self._spatial_transformers())
+        return UNetContext(keys, batch, num_frames)
 
     def embed(self, timesteps: Tensor, *, fps: Tensor, frame_index: Tensor | None, num_frames: int) -> Tensor:
         """Embed diffusion time [B], frame rate [B] and frame indices [B, T] together: [B, T, E].
@@ -183,9 +210,7 @@ class UNet(nn.Module):
         x: Tensor,
         timesteps: Tensor,
         *,
-        text: Tensor,
-        image: Tensor,
-        audio: Tensor,
+        context: UNetContext,
         fps: Tensor,
         frame_index: Tensor | None = None,
         temporal_window: tuple[int, int] | None = None,
@@ -195,9 +220,7 @@ class UNet(nn.Module):
         Args:
             x: [B, in_channels, T, h, w] of any type; noisy latents first, then what is concatenated to them.
             timesteps: diffusion time of each video [B].
-            text: [B, N_text, context_dim].
-            image: [B, T, N_image, context_dim].
-            audio: [B, T, N_audio, audio_dim].
+            context: what `read` made of the conditions.
             fps: frames per second of each video [B].
             frame_index: [B, T], read only by networks that have it.
             temporal_window: length and stride in frames of FreeNoise's windows; None attends to all frames at once, as
@@ -209,12 +232,12 @@ class UNet(nn.Module):
         multiple = self.config.size_multiple
         if height % multiple or width % multiple:
             raise ValueError(f"latents of {height}x{width} are not multiples of {multiple}")
-        if image.shape[:2] != (batch, num_frames) or audio.shape[:2] != (batch, num_frames):
-            raise ValueError(f"image and audio tokens are not of {batch} videos of {num_frames} frames")
+        if (context.batch, context.num_frames) != (batch, num_frames):
+            raise ValueError(f"the conditions are not of {batch} videos of {num_frames} frames")
         embedding = self.embed(timesteps, fps=fps, frame_index=frame_index, num_frames=num_frames)
         inputs = BlockInputs(
             embedding=functional.silu(embedding.flatten(0, 1)),
-            context=ContextTokens(text, image.flatten(0, 1), self._project_audio(audio).flatten(0, 1)),
+            context=context.keys,
             num_frames=num_frames,
             windows=_windows(x, temporal_window, dtype=self.audio_projection.weight.dtype),
         )
@@ -228,6 +251,9 @@ class UNet(nn.Module):
             h = self._run(block, torch.cat([h, skips.pop()], dim=1), inputs)
         out: Tensor = self.output_convolution(functional.silu(self.output_norm(h)))
         return rearrange(out, "(b t) c h w -> b c t h w", t=num_frames)
+
+    def _spatial_transformers(self) -> Iterator[SpatialTransformer]:
+        return (part for part in self.modules() if isinstance(part, SpatialTransformer))
 
     def _run(self, block: nn.Module, h: Tensor, inputs: BlockInputs) -> Tensor:
         if self.activation_checkpointing and torch.is_grad_enabled():
@@ -246,7 +272,7 @@ def _windows(x: Tensor, window: tuple[int, int] | None, *, dtype: torch.dtype) -
     num_frames = x.shape[2]
     if window is None or num_frames <= window[0]:
         return None
-    return TemporalWindows.build(num_frames, length=window[0], stride=window[1], like=x.to(dtype))
+    return TemporalWindows.build(num_frames, length=window[0], stride=window[1], dtype=dtype, device=x.device)
 
 
 def _residual(config: UNetConfig, channels: int, out_channels: int) -> ResidualBlock:

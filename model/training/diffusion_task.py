@@ -183,9 +183,7 @@ class DiffusionTask(TrainingTask):
         prediction = self.unet(
             inputs.channels("full", noisy),
             timesteps.to(residual.device),
-            text=inputs.text,
-            image=inputs.image,
-            audio=inputs.audio,
+            context=self.unet.read(text=inputs.text, image=inputs.image, audio=inputs.audio),
             fps=inputs.fps,
             frame_index=inputs.frame_index,
         )

@@ -91,9 +91,7 @@ class StageTask(TrainingTask):
         prediction = self.unet(
             inputs.channels("full", schedule.add_noise(clean, noise, timesteps)),
             timesteps.to(latents.device),
-            text=inputs.text,
-            image=inputs.image,
-            audio=inputs.audio,
+            context=self.unet.read(text=inputs.text, image=inputs.image, audio=inputs.audio),
             fps=inputs.fps,
             frame_index=inputs.frame_index,
         )

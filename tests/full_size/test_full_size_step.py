@@ -66,7 +66,7 @@ def run(unet: UNet, seen: StageConditioning, capsys: pytest.CaptureFixture[str],
     """Evaluate the full branch once, say what it took, and hold it to the plan."""
     x = torch.randn(seen.concat.shape, device=DEVICE)
     started = time.monotonic()
-    velocity = seen.predictor(unet)("full", x, 999)
+    velocity = seen.predictor(unet)(["full"], x, 999)[0]
     is_finite = bool(torch.isfinite(velocity).all())  # also waits for the device
     seconds, peak = time.monotonic() - started, peak_bytes()
 

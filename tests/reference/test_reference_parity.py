@@ -51,9 +51,11 @@ def test_a_disturbed_network_is_noticed() -> None:
     output = network(
         golden["in.x"],
         golden["timesteps"],
-        text=context[:, :77],
-        image=context[:, 77:].reshape(batch, frames, 16, -1),
-        audio=labelled_normal("a_unet_keyframe/c_audio", batch, frames, 12, 768),
+        context=network.read(
+            text=context[:, :77],
+            image=context[:, 77:].reshape(batch, frames, 16, -1),
+            audio=labelled_normal("a_unet_keyframe/c_audio", batch, frames, 12, 768),
+        ),
         fps=golden["fs"],
         frame_index=golden["frame_idx"],
     )

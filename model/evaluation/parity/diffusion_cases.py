@@ -134,10 +134,9 @@ def check_ddim(case: Case) -> list[Comparison]:
     sampling = Sampling(int(settings["num_inference_steps"]), float(settings["eta"]), guidance)
     seen: list[Tensor] = []
 
-    def predict(branch: Branch, x: Tensor, timestep: int) -> Tensor:
-        if not seen or seen[-1] is not x:
-            seen.append(x)
-        return analytic_velocity(branch, x, timestep)
+    def predict(branches: Sequence[Branch], x: Tensor, timestep: int) -> list[Tensor]:
+        seen.append(x)
+        return [analytic_velocity(branch, x, timestep) for branch in branches]
 
     pinned = (
         PinnedFrames(case["x_keyframe"], tuple(case["keyframe_idx"].flatten().tolist()))

@@ -93,9 +93,11 @@ def check_unet(case: Case) -> list[Comparison]:
     output = network(
         x,
         case["timesteps"],
-        text=context[:, :TEXT_TOKENS],
-        image=context[:, TEXT_TOKENS:].reshape(batch, frames, _IMAGE_TOKENS, -1),
-        audio=audio,
+        context=network.read(
+            text=context[:, :TEXT_TOKENS],
+            image=context[:, TEXT_TOKENS:].reshape(batch, frames, _IMAGE_TOKENS, -1),
+            audio=audio,
+        ),
         fps=case["fs"],
         frame_index=case["frame_idx"],
         temporal_window=None if window is None else (int(window[0]), int(window[1])),

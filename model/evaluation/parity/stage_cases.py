@@ -136,14 +136,14 @@ def _check_keyframes(run: StageRun) -> list[Comparison]:
     noisy = labelled_normal(f"{label}/randn/{batch * num_frames}", *case["c_concat"].shape)
     predictions = _first_predictions(case, seen, run.unet, noisy)
     first_frame = run.start()
-    latents_seen = _record_latents(run.unet)
+    latents_seen = _record_latents(run.unet, clips=batch)
     latents = run.generate(first_frame)
     concat = first_frame[:, :, None].expand(-1, -1, num_frames, -1, -1)
     return [
         absolute("c_concat", concat, case["c_concat"], tolerance=tolerance),
         *_conditions(case, seen),
         *predictions,
-        *_results(case, latents_seen, latents, stage=stage, codec=run.codec),
+        *_results(case, latents_seen, latents, codec=run.codec),
     ]
 
 
@@ -153,7 +153,7 @@ def _check_interpolation(run: StageRun) -> list[Comparison]:
     seen = run.conditioning.at_all_frames(concat=case["c_concat"], fps=stage.fps, residual_scale=stage.residual_scale)
     predictions = _first_predictions(case, seen, run.unet, case["x_T"])
     keyframes = run.start()
-    latents_seen = _record_latents(run.unet)
+    latents_seen = _record_latents(run.unet, clips=len(case["x_T"]))
     latents = run.generate(keyframes)
     channels = latents.shape[1]
     return [
@@ -162,7 +162,7 @@ def _check_interpolation(run: StageRun) -> list[Comparison]:
         absolute("c_concat", latents_seen[0][:, channels:], case["c_concat"], tolerance=tolerance),
         *_conditions(case, seen),
         *predictions,
-        *_results(case, latents_seen, latents, stage=stage, codec=run.codec),
+        *_results(case, latents_seen, latents, codec=run.codec),
     ]
 
 
@@ -236,7 +236,7 @@ def _first_predictions(case: Case, seen: StageConditioning, unet: UNet, noisy: T
     return [
         absolute(
             f"unet_out_step0_{name}",
-            predict(branch, noisy, 999),
+            predict([branch], noisy, 999)[0],
             case[f"unet_out_step0_{name}"],
             tolerance=case.tolerance(5e-4),
         )
@@ -245,23 +245,20 @@ def _first_predictions(case: Case, seen: StageConditioning, unet: UNet, noisy: T
     ]
 
 
-def _record_latents(unet: UNet) -> list[Tensor]:
-    """Inputs of the network, filled when it runs: one tensor for each guidance branch of each step."""
+def _record_latents(unet: UNet, *, clips: int) -> list[Tensor]:
+    """Inputs of the network in the first guidance branch, filled when it runs: one tensor for each step."""
     recorded: list[Tensor] = []
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        recorded.append(inputs[0])
+        recorded.append(inputs[0][:clips])  # the branches are one batch, the first branch's clips first
 
     unet.register_forward_pre_hook(keep)
     return recorded
 
 
-def _results(
-    case: Case, seen: Sequence[Tensor], latents: Tensor, *, stage: StageConfig, codec: VaeCodec
-) -> list[Comparison]:
+def _results(case: Case, seen: Sequence[Tensor], latents: Tensor, *, codec: VaeCodec) -> list[Comparison]:
     tolerance = case.tolerance(5e-4)
-    channels, branches = latents.shape[1], len(stage.guidance.branches())
-    on_the_way = [x[:, :channels] for x in seen[branches::branches]]
+    on_the_way = [x[:, : latents.shape[1]] for x in seen[1:]]
     return [
         absolute("x_steps", torch.stack([*on_the_way, latents]), case["x_steps"], tolerance=tolerance),
         absolute("latents_out", latents, case["latents_out"], tolerance=tolerance),

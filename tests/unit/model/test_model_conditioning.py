@@ -19,10 +19,16 @@ class Recorder(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.seen: dict[str, torch.Tensor] = {}
+        self.times_read = 0
+
+    def read(self, **told: torch.Tensor) -> None:
+        """Record the conditions."""
+        self.seen |= told
+        self.times_read += 1
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
         """Record the inputs."""
-        self.seen = {"x": x, "timesteps": timesteps, **inputs}
+        self.seen |= {"x": x, "timesteps": timesteps, **inputs}
         return x[:, :4]
 
 
@@ -54,13 +60,28 @@ def test_conditions_enter_branch_by_branch(branch: Branch, text: int, image: int
     """Picture, then text, then sound, as Appendix H nests them; what is missing is its null."""
     unet = Recorder()
 
-    _stage().predictor(unet)(branch, torch.zeros(1, 4, 48, 2, 2), 7)  # type: ignore[arg-type]
+    _stage().predictor(unet)([branch], torch.zeros(1, 4, 48, 2, 2), 7)  # type: ignore[arg-type]
 
     assert (unet.seen["text"] == text).all()
     assert (unet.seen["image"] == image).all()
     assert (unet.seen["audio"] == audio).all()
     assert unet.seen["timesteps"].tolist() == [7]
     assert unet.seen["fps"].tolist() == [24]
+
+
+def test_branches_go_together_and_conditions_are_read_once() -> None:
+    """All branches are rows of one evaluation, in order, each with its own channels; steps share what was read."""
+    unet, x = Recorder(), torch.ones(1, 4, 48, 2, 2)
+    predict = _stage().predictor(unet)  # type: ignore[arg-type]
+
+    predict(BRANCHES, x, 999)
+    predictions = predict(BRANCHES, x, 7)
+
+    assert unet.times_read == 1
+    assert [prediction.shape for prediction in predictions] == [x.shape] * 4
+    assert unet.seen["text"][:, 0, 0].tolist() == [-1, -1, 1, 1]
+    assert unet.seen["timesteps"].tolist() == [7] * 4
+    torch.testing.assert_close(unet.seen["x"], torch.cat([_stage().channels(branch, x) for branch in BRANCHES]))
 
 
 @pytest.mark.parametrize("branch", BRANCHES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
@@ -11,6 +13,9 @@ from model.diffusion.guidance import BRANCHES, Branch, Guidance
 from model.diffusion.noise import stage_noise
 from model.diffusion.schedule import noise_schedule
 from model.errors import NonFiniteLatents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLAIN = Guidance(text=1.0, image=1.0, audio=1.0)
 
@@ -56,10 +61,10 @@ def test_a_perfect_network_reaches_the_clean_latent(eta: float, num_steps: int) 
     clean = torch.full((1, 4, 3, 2, 2), 0.5)
     noise = stage_noise(3, "test")
 
-    def oracle(_: Branch, x: torch.Tensor, timestep: int) -> torch.Tensor:
+    def oracle(_: Sequence[Branch], x: torch.Tensor, timestep: int) -> list[torch.Tensor]:
         at = torch.tensor([timestep])
         signal, spread = schedule.sqrt_alpha_prod[at], schedule.sqrt_one_minus_alpha_prod[at]
-        return schedule.velocity(clean, (x - signal * clean) / spread, at)
+        return [schedule.velocity(clean, (x - signal * clean) / spread, at)]
 
     latents = denoise(
         oracle,
@@ -137,37 +142,39 @@ def test_nothing_is_drawn_without_eta() -> None:
     sampling = Sampling(4, 0.0, PLAIN)
     schedule = noise_schedule(dynamic_rescale=True)
 
-    denoise(lambda _, x, __: 0.1 * x, x, schedule=schedule, sampling=sampling, noise=Counting())
+    denoise(lambda _, x, __: [0.1 * x], x, schedule=schedule, sampling=sampling, noise=Counting())
     assert draws == []
     pinned = PinnedFrames(torch.zeros(1, 4, 1, 2, 2), (1,))
-    denoise(lambda _, x, __: 0.1 * x, x, schedule=schedule, sampling=sampling, noise=Counting(), pinned=pinned)
+    denoise(lambda _, x, __: [0.1 * x], x, schedule=schedule, sampling=sampling, noise=Counting(), pinned=pinned)
     assert draws == [tuple(x.shape)]
 
 
-def test_hooks_see_every_step_and_branch() -> None:
-    """Steps count from 0 to the total, and the check runs before each evaluation."""
+@pytest.mark.parametrize(("guidance_batch", "evaluations"), [(4, 1), (2, 2), (1, 3)])
+def test_hooks_see_every_step_and_evaluation(guidance_batch: int, evaluations: int) -> None:
+    """Steps count from 0 to the total, and the check runs before each evaluation of some branches."""
     steps: list[tuple[int, int]] = []
     checks: list[int] = []
     hooks = DenoiseHooks(on_step=lambda done, total: steps.append((done, total)), check=lambda: checks.append(1))
 
     denoise(
-        lambda _, x, __: x,
+        lambda branches, x, _: [x] * len(branches),
         torch.randn(1, 4, 2, 2, 2),
         schedule=noise_schedule(dynamic_rescale=False),
         sampling=Sampling(3, 0.0, Guidance(text=2.0, image=1.0, audio=3.0)),
         noise=stage_noise(0, "test"),
         hooks=hooks,
+        guidance_batch=guidance_batch,
     )
 
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert len(checks) == 3 * 3
+    assert len(checks) == 3 * evaluations
 
 
 def test_broken_predictions_are_noticed() -> None:
     """A prediction that is not finite ends the run."""
     with pytest.raises(NonFiniteLatents):
         denoise(
-            lambda _, x, __: x * float("nan"),
+            lambda _, x, __: [x * float("nan")],
             torch.randn(1, 4, 2, 2, 2),
             schedule=noise_schedule(dynamic_rescale=False),
             sampling=Sampling(2, 0.0, PLAIN),

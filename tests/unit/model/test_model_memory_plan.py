@@ -46,9 +46,11 @@ def test_a_planned_network_holds_what_a_real_one_does() -> None:
         unet(
             torch.randn(1, 8, frames, 16, 24),
             torch.tensor([999]),
-            text=torch.randn(1, 8, 32),
-            image=torch.randn(1, frames, 4, 32),
-            audio=torch.randn(1, frames, 12, 32),
+            context=unet.read(
+                text=torch.randn(1, 8, 32),
+                image=torch.randn(1, frames, 4, 32),
+                audio=torch.randn(1, frames, 12, 32),
+            ),
             fps=torch.tensor([24]),
         )
 
@@ -90,6 +92,15 @@ def test_encoders_are_not_there_while_frames_are_denoised(published: MemoryPlan)
     encoding = published.peak_bytes("encoding", offload=False)
     assert encoding > 1.1 * (lasting + sizes["image_encoder"])
     assert encoding < 1.1 * (lasting + sizes["image_encoder"] + sizes["text_encoder"])
+
+
+def test_guidance_branches_share_an_evaluation_where_there_is_room(published: MemoryPlan) -> None:
+    """All four at once, in pairs, or one after the other, by the memory that each takes."""
+    needed = [published.needed_bytes(offload=False, guidance_batch=size) for size in (1, 2, 4)]
+
+    assert needed[0] == published.needed_bytes(offload=False)
+    assert needed[2] - needed[1] == pytest.approx(2 * (needed[1] - needed[0]), abs=4)
+    assert [published.guidance_batch(memory, offload=False) for memory in (needed[0] - 1, *needed)] == [1, 1, 2, 4]
 
 
 def test_precision_costs_memory() -> None:

@@ -59,7 +59,9 @@ def _inputs(batch: int = 2, frames: int = FRAMES) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _run(network: UNet, inputs: dict[str, Tensor], *, window: tuple[int, int] | None = None) -> Tensor:
-    out: Tensor = network(**inputs, temporal_window=window)
+    told = {name: inputs[name] for name in ("text", "image", "audio")}
+    others = {name: tensor for name, tensor in inputs.items() if name not in told}
+    out: Tensor = network(**others, context=network.read(**told), temporal_window=window)
     return out
 
 
@@ -72,6 +74,20 @@ def test_videos_of_a_batch_do_not_mix() -> None:
 
     assert together.shape == (2, CONFIG.out_channels, FRAMES, 4, 6)
     torch.testing.assert_close(together, torch.cat(alone), rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_conditions_read_once_serve_every_step() -> None:
+    """Keys and values made before the first step lead to what making them anew at each step does."""
+    network, inputs = _random_unet(), _inputs()
+    told = {name: inputs.pop(name) for name in ("text", "image", "audio")}
+
+    with torch.no_grad():
+        kept = network.read(**told)
+        for timestep in (900, 10):
+            inputs["timesteps"] = torch.full((2,), timestep)
+            torch.testing.assert_close(
+                network(**inputs, context=kept), _run(network, {**inputs, **told}), rtol=0, atol=0
+            )
 
 
 @pytest.mark.parametrize("name", ["x", "timesteps", "text", "image", "audio", "fps", "frame_index"])
@@ -127,6 +143,7 @@ def test_windows_change_long_videos() -> None:
     ("name", "shape", "message"),
     [
         ("x", (2, 8, FRAMES, 5, 6), "multiples of 2"),
+        ("text", (1, 5, 12), "tokens are not of 2 videos"),
         ("image", (2, FRAMES - 1, 3, 12), "tokens are not of 2 videos"),
         ("audio", (1, FRAMES, 4, 10), "tokens are not of 2 videos"),
     ],
@@ -159,25 +176,25 @@ def test_configurations_must_divide(wrong: dict[str, int]) -> None:
 def test_windows_cover_all_frames(frames: int, length: int, stride: int) -> None:
     """Fusing windows of a sequence gives the sequence back, whatever the overlap."""
     sequences = torch.randn(3, frames, 4, generator=torch.Generator().manual_seed(0))
-    windows = TemporalWindows.build(frames, length=length, stride=stride, like=sequences)
+    windows = TemporalWindows.build(
+        frames, length=length, stride=stride, dtype=sequences.dtype, device=sequences.device
+    )
 
     torch.testing.assert_close(windows.fuse(windows.split(sequences)), sequences)
 
 
 def test_windows_count_most_in_their_middle() -> None:
     """Frame 9 lies at position 9 of the first window and 3 of the second: weights 3 and 4, of 7."""
-    windows = TemporalWindows.build(18, length=12, stride=6, like=torch.zeros(()))
+    windows = TemporalWindows.build(18, length=12, stride=6, dtype=torch.float32, device=torch.device("cpu"))
 
-    weights = windows.fusion.view(18, 2, 12)
-    assert weights[9].nonzero().tolist() == [[0, 9], [1, 3]]
-    torch.testing.assert_close(weights[9, [0, 1], [9, 3]], torch.tensor([3 / 7, 4 / 7]))
+    torch.testing.assert_close(windows.shares[[0, 1], [9, 3], 0], torch.tensor([3 / 7, 4 / 7]))
 
 
 @pytest.mark.parametrize(("frames", "length", "stride"), [(47, 12, 6), (10, 12, 6), (48, 12, 0), (48, 6, 12)])
 def test_windows_that_leave_gaps_are_refused(frames: int, length: int, stride: int) -> None:
     """Windows that miss frames are an error."""
     with pytest.raises(ValueError, match="do not cover"):
-        TemporalWindows.build(frames, length=length, stride=stride, like=torch.zeros(()))
+        TemporalWindows.build(frames, length=length, stride=stride, dtype=torch.float32, device=torch.device("cpu"))
 
 
 def test_attention_of_many_sequences_runs_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +212,7 @@ def test_windowed_attention_stays_within_windows() -> None:
     torch.manual_seed(0)
     layer = SelfAttention(8, heads=2)
     frames = torch.randn(1, 9, 8)
-    windows = TemporalWindows.build(9, length=3, stride=3, like=frames)
+    windows = TemporalWindows.build(9, length=3, stride=3, dtype=frames.dtype, device=frames.device)
     changed = frames.clone()
     changed[:, 0] += 1
 
@@ -216,9 +233,9 @@ def test_audio_gate_scales_the_sound() -> None:
     loud, quiet = (ContextTokens(text, image, torch.randn(2, 3, 6)) for _ in range(2))
 
     with torch.no_grad():
-        audible = (layer(tokens, loud) - layer(tokens, quiet)).abs().max()
+        audible = (layer(tokens, layer.read(loud)) - layer(tokens, layer.read(quiet))).abs().max()
         layer.audio_gate.fill_(-30.0)
-        silenced = (layer(tokens, loud) - layer(tokens, quiet)).abs().max()
+        silenced = (layer(tokens, layer.read(loud)) - layer(tokens, layer.read(quiet))).abs().max()
 
     assert audible > 1e-2
     assert silenced == 0

@@ -54,12 +54,15 @@ def unet_case() -> Stored:
         "fs": torch.tensor([11]),
         "frame_idx": torch.arange(10)[None],
     }
-    output = small_unet(entry, stage="interpolation")(
+    network = small_unet(entry, stage="interpolation")
+    output = network(
         labelled_normal("other/x", 1, 8, 10, 16, 8),
         given["timesteps"],
-        text=context[:, :77],
-        image=context[:, 77:].reshape(1, 10, 16, 1024),
-        audio=labelled_normal("other/c_audio", 1, 10, 12, 768),
+        context=network.read(
+            text=context[:, :77],
+            image=context[:, 77:].reshape(1, 10, 16, 1024),
+            audio=labelled_normal("other/c_audio", 1, 10, 12, 768),
+        ),
         fps=given["fs"],
         temporal_window=(6, 2),
     )
@@ -100,17 +103,14 @@ def ddim_case() -> Stored:
     latents: list[Tensor] = []
     clean: list[Tensor] = []
 
-    def predict(branch: Any, x: Tensor, timestep: int) -> Tensor:
-        if branch == "uncond":
-            latents.append(x)
-            velocities = {name: analytic_velocity(name, x, timestep) for name in sampling.guidance.branches()}
-            time = torch.full((2,), timestep)
-            scale = schedule.clean_scale[timestep]
-            previous = schedule.clean_scale[max(timestep - 143, 0)] if timestep > 142 else scale
-            clean.append(
-                schedule.clean_from_velocity(x, sampling.guidance.combine(velocities), time) * previous / scale
-            )
-        return analytic_velocity(branch, x, timestep)
+    def predict(branches: Any, x: Tensor, timestep: int) -> list[Tensor]:
+        latents.append(x)
+        velocities = {name: analytic_velocity(name, x, timestep) for name in branches}
+        time = torch.full((2,), timestep)
+        scale = schedule.clean_scale[timestep]
+        previous = schedule.clean_scale[max(timestep - 143, 0)] if timestep > 142 else scale
+        clean.append(schedule.clean_from_velocity(x, sampling.guidance.combine(velocities), time) * previous / scale)
+        return list(velocities.values())
 
     output = denoise(
         predict,

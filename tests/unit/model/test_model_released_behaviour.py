@@ -36,7 +36,7 @@ def test_25_released_steps_are_finite(stage: StageConfig) -> None:
     shape = (1, 4, 12, 4, 4)
 
     latents = denoise(
-        lambda branch, x, _timestep: 0.5 * x + len(branch) / 10,
+        lambda branches, x, _timestep: [0.5 * x + len(branch) / 10 for branch in branches],
         noise.normal(shape),
         schedule=stage.schedule,
         sampling=stage.sampling(GenerationParams(seed=5, num_inference_steps=25)),

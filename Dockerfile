@@ -1,6 +1,6 @@
 # Two images from one file:
 #   docker build --target api    -t keyvid-api .      the HTTP API, the reconciler and the dispatcher: no torch
-#   docker build --target worker -t keyvid-worker .   the worker and its runner: torch with CUDA, ffmpeg from a wheel
+#   docker build --target worker -t keyvid-worker .   the worker and its runner, and the listener: torch, ffmpeg from a wheel
 FROM python:3.12-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 KEYVID_DATA_DIR=/data
 RUN useradd --create-home --uid 10001 keyvid && mkdir /data && chown keyvid /data

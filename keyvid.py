@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "doctor": ("service.cli", "workers.cli"),
     "api": ("service.cli",),
     "worker": ("workers.cli",),
+    "listener": ("workers.cli",),
     "reconciler": ("workers.cli",),
     "keys": ("service.access.cli",),
     "dispatcher": ("workers.cli",),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -91,7 +92,7 @@ def generate(
             motion_strength=motion_strength,
             reference_compat=reference_compat,
         )
-        clip = _read_sound(audio, start_s=audio_start)
+        clip = _read_sound(audio, start_s=audio_start).clip
         pipeline = _load(model, device, localizer=localizer, offload=offload)
         if keyframes is not None:
             params = replace(params, keyframes=_parse_keyframes(keyframes, fps=pipeline.config.fps))
@@ -128,17 +129,17 @@ def localize(
     with _command():
         from model.localization.plan import plan_keyframes
 
-        clip = _read_sound(audio, start_s=audio_start)
+        sound = _read_sound(audio, start_s=audio_start)
         pipeline = _load(model, device, localizer=localizer)
         fps = pipeline.config.fps
-        curve = pipeline.localize(clip)
+        curve = pipeline.localize(sound.clip)
         plan = plan_keyframes(curve, num_keyframes=pipeline.config.num_keyframes)
         if plot is not None:
             from model.plot import plot_motion
 
-            plot_motion(plot, audio=clip, curve=curve, plan=plan, fps=fps)
+            plot_motion(plot, audio=sound.clip, curve=curve, plan=plan, fps=fps)
     if as_json:
-        typer.echo(json.dumps(_motion_report(curve, plan, fps=fps)))
+        typer.echo(json.dumps(_localization_report(pipeline, curve, plan, sound)))
     else:
         _print_table(curve, plan, fps=fps)
 
@@ -202,16 +203,42 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read_sound(path: Path, *, start_s: float) -> AudioClip:
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The two seconds of a file that are used, `clip`, and what the file itself is. Times are seconds."""
+
+    path: Path
+    clip: AudioClip
+    channels: int
+    duration_s: float
+    start_s: float
+
+    def describe(self) -> dict[str, object]:
+        """The file and its used part, in the words of the HTTP API."""
+        used_end_s = min(self.start_s + self.clip.duration_s, self.duration_s)
+        content = self.path.read_bytes()
+        return {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "duration_s": round(self.duration_s, 6),
+            "sample_rate": self.clip.sample_rate_hz,
+            "channels": self.channels,
+            "bytes": len(content),
+            "used_start_s": self.start_s,
+            "used_end_s": round(used_end_s, 6),
+            "padded_s": round(self.clip.duration_s - (used_end_s - self.start_s), 6),
+        }
+
+
+def _read_sound(path: Path, *, start_s: float) -> Sound:
     """Read the two seconds from `start_s`; silence is added where the sound is shorter."""
-    from model.media.audio import read_audio
+    from model.media.audio import MAX_SECONDS, read_audio
     from model.media.mel import SAMPLE_RATE_HZ, WINDOW_SAMPLES
 
     seconds = WINDOW_SAMPLES / SAMPLE_RATE_HZ
-    clip = read_audio(_existing(path), max_seconds=start_s + seconds)
+    clip = read_audio(_existing(path), max_seconds=max(MAX_SECONDS, start_s + seconds))
     if clip.duration_s <= start_s:
         raise InvalidInput(f"The sound is {clip.duration_s:.2f} s long; it has nothing at {start_s:g} s.")
-    return clip.window(start_s, seconds)
+    return Sound(path, clip.window(start_s, seconds), clip.samples.shape[0], clip.duration_s, start_s)
 
 
 def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> KeyVIDPipeline:
@@ -248,6 +275,20 @@ def _motion_report(curve: MotionCurve, plan: KeyframePlan, *, fps: int) -> dict[
         "peaks": curve.peaks,
         "valleys": curve.valleys,
         "keyframes": {"indices": plan.indices, "seconds": [round(index / fps, 4) for index in plan.indices]},
+    }
+
+
+def _localization_report(
+    pipeline: KeyVIDPipeline, curve: MotionCurve, plan: KeyframePlan, sound: Sound
+) -> dict[str, object]:
+    """The fields of the HTTP API's localization."""
+    return {
+        "object": "localization",
+        "model": pipeline.config.name,
+        "source": pipeline.listener.name if pipeline.listener else pipeline.config.name,
+        "num_frames": len(curve.values),
+        **_motion_report(curve, plan, fps=pipeline.config.fps),
+        "audio": sound.describe(),
     }
 
 

@@ -22,6 +22,7 @@ from model.errors import CheckpointMismatch, InvalidInput, InvalidParams, Keyfra
 from model.generation import Generation, GenerationState, Progress, Stage
 from model.interpolation.interpolator import interpolate
 from model.keyframes.generator import generate_keyframes
+from model.localization.lending import borrow_listener, lender_of
 from model.localization.listener import REQUEST, Listener, spectrogram
 from model.localization.plan import plan_keyframes
 from model.media.reference_compat import as_released_loader, through_video
@@ -32,7 +33,6 @@ from model.pretrained import (
     Components,
     build_components,
     load_components,
-    load_localizer,
     read_config,
     save_components,
     weights_folder,
@@ -47,10 +47,6 @@ if TYPE_CHECKING:
     from model.config import ModelConfig
     from model.generation import GenerationParams, OnState, OnStep
     from model.networks.resampler import Resampler
-
-
-FALLBACK_LOCALIZER = "keyvid-mini"
-"""The packaged model whose localizer hears for models that have none: trained by us, on procedural sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +113,14 @@ class KeyVIDPipeline:
             dtype: that of the two UNets.
             offload: as in the constructor.
             localizer: `own` (keyframes must be given if there is none), another model's name or folder, or `auto`: the
-                model's own, else that of `FALLBACK_LOCALIZER`. `listener.name` says whose it is.
+                model's own, else keyvid-mini's. `listener.name` says whose it is.
             guidance_batch: as in the constructor; by default as many as the GPU's memory has room for, by plan.
         Raises: CheckpointMissing, CheckpointMismatch.
         """
         folder, place = weights_folder(path), torch.device(device)
         config = read_config(folder)
-        listener = None
-        if localizer not in ("own", "auto") or (localizer == "auto" and config.localizer is None):
-            lender = weights_folder(FALLBACK_LOCALIZER if localizer == "auto" else localizer)
-            lender_config = read_config(lender)
-            listener = Listener(load_localizer(lender, lender_config, device=place), lender_config)
+        lender = lender_of(config, localizer)
+        listener = None if lender is None else borrow_listener(lender, device=place)
         away = visitors(COMPONENTS, place, offload=offload)
         components = load_components(folder, config, device=place, unet_dtype=dtype, away=away)
         if guidance_batch is None:

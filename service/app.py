@@ -24,6 +24,8 @@ from service.events import EventFeed
 from service.files import routes as files
 from service.limits import BodyLimit
 from service.metrics import InstallationMetrics
+from service.localizations import routes as localizations
+from service.localizations.listener import ListenerLine
 from service.models import routes as models
 from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
@@ -55,6 +57,7 @@ ROUTERS = (
     follow.tickets,
     follow.events,
     files.router,
+    localizations.router,
     models.router,
     webhooks.endpoints,
     webhooks.deliveries,
@@ -63,6 +66,7 @@ ROUTERS = (
     blobs.router,
     health.router,
 )
+HEARING_THREADS = 4  # the listener hears one sound at a time; the others are on their way
 STUDIO = Path(__file__).parent / "studio"
 
 _DESCRIPTION = "Animate a picture to a sound. Send both, follow the video while it is made, download an MP4 in sync."
@@ -104,7 +108,9 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     quarantine=Quarantine(store.database),
                     audit=AuditLog(store.database),
                     tracer=tracer,
+                    listener=ListenerLine(settings.listener_url),
                     probe_limiter=anyio.CapacityLimiter(settings.max_probes),
+                    hearing_limiter=anyio.CapacityLimiter(HEARING_THREADS),
                 )
             )
         finally:

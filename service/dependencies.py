@@ -12,6 +12,7 @@ from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
 from service.metrics import InstallationMetrics
+from service.localizations.listener import ListenerLine
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.queue_places import QueuePlaces
@@ -49,7 +50,9 @@ class Resources:
     quarantine: Quarantine
     audit: AuditLog
     tracer: Tracer
+    listener: ListenerLine
     probe_limiter: anyio.CapacityLimiter
+    hearing_limiter: anyio.CapacityLimiter
 
 
 class State(TypedDict):

@@ -115,6 +115,13 @@ class Conflict(ServiceError):
     headers = MappingProxyType({"x-should-retry": "false"})  # the OpenAI client repeats every other 409
 
 
+class KeyframesNeeded(Conflict):
+    """The model of this server has no localizer to hear with: send `keyframes` with the video."""
+
+    code = "keyframes_needed"
+    title = "Keyframes needed"
+
+
 class NotReady(Conflict):
     """The video is not ready yet."""
 
@@ -240,6 +247,13 @@ class Busy(Unavailable):
     """The server is too busy for this request now."""
 
     code = "busy"
+
+
+class LocalizerUnavailable(Unavailable):
+    """Nobody is there to hear the sound now; videos are made all the same."""
+
+    code = "localizer_unavailable"
+    headers = MappingProxyType({"Retry-After": "2"})
 
 
 def rate_fields(policy: str, *, limit: int, left: int, wait_s: float, window_s: float) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The whole service on one machine: API, worker, reconciler and dispatcher as children, each restarted when it dies.
+"""The whole service on one machine: its processes as children, each restarted when it dies.
 
 What they share is on disk under the data folder, so any of them may be killed at any time and nothing is lost.
 """
@@ -91,6 +91,7 @@ def children(*, host: str, port: int, environment: Mapping[str, str]) -> list[Ch
     return [
         Child("api", [*keyvid, "api", "--host", host, "--port", str(port)], inherited),
         Child("worker", [*keyvid, "worker"], inherited),
+        Child("listener", [*keyvid, "listener"], inherited),
         Child("reconciler", [*keyvid, "reconciler"], inherited),
         Child("dispatcher", [*keyvid, "dispatcher"], inherited),
     ]

@@ -70,6 +70,16 @@ def wav(seconds: float = 1.0, *, rate: int = 16_000, channels: int = 1) -> bytes
     return wav_of(tone(seconds, rate=rate, channels=channels), rate=rate)
 
 
+def beats(seconds: float, *, at: tuple[float, ...], rate: int = 16_000) -> bytes:
+    """A quiet sound with short bursts of noise that begin at the given seconds."""
+    samples = np.zeros((round(seconds * rate), 1), np.float32)
+    burst = np.random.default_rng(1).uniform(-0.9, 0.9, rate // 8) * np.exp(-np.arange(rate // 8) / (rate / 40))
+    for moment in at:
+        begin = round(moment * rate)
+        samples[begin : begin + len(burst), 0] += burst.astype(np.float32)[: len(samples) - begin]
+    return wav_of(samples, rate=rate)
+
+
 def silence(seconds: float = 1.0) -> bytes:
     """A sound in which nothing is heard."""
     return wav_of(np.zeros((round(seconds * 16_000), 1), np.float32), rate=16_000)

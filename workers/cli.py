@@ -1,4 +1,4 @@
-"""Commands of the queue side: `worker`, `reconciler`, and `doctor`."""
+"""Commands of the queue side: `worker`, `listener`, `reconciler`, `dispatcher`, and `doctor`."""
 
 from __future__ import annotations
 
@@ -69,6 +69,19 @@ def dispatcher() -> None:
     end_with_parent(os.environ)
     _tell_metrics(settings)
     run_dispatcher(settings, stop)
+
+
+@app.command()
+def listener() -> None:
+    """Hold a localizer on the CPU and answer what is heard in sounds, for POST /v1/localizations, until SIGTERM."""
+    from workers.listening.server import run_listener
+    from workers.logs import configure_logs
+    from workers.parent import end_with_parent
+
+    settings = settings_or_exit(Settings)
+    configure_logs(settings, process="listener")
+    end_with_parent(os.environ)
+    run_listener(settings)
 
 
 @app.command()

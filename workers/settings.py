@@ -30,6 +30,10 @@ def _default_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir']}/keyvid.db"
 
 
+def _default_listener(values: dict[str, Any]) -> str:
+    return f"unix:{values['data_dir']}/listener.sock"
+
+
 class Settings(BaseSettings):
     """Settings that every process reads. Times are seconds.
 
@@ -72,6 +76,11 @@ class Settings(BaseSettings):
     guidance_batch: int = Field(
         0, ge=0, le=4, description="Guidance branches evaluated at once; 0 means as many as the GPU has room for."
     )
+    listener_url: str = Field(
+        default_factory=_default_listener,
+        pattern=r"^(unix:/.+|http://[^/]+:\d+)$",
+        description="Where the listener is, for POST /v1/localizations: unix:/PATH, or http://HOST:PORT.",
+    )
     runner_threads: int = Field(0, ge=0, le=256, description="CPU threads of the runner; 0 means one per core.")
     ffmpeg: Path | None = Field(None, description="ffmpeg binary; absent means the one that is packaged.")
     engine: str = Field("model", description="What the runner loads: `model`, or module:factory in fault tests.")
@@ -110,6 +119,9 @@ class Settings(BaseSettings):
     )
 
     quota_requests_per_minute: int = Field(600, ge=0, description="Requests a minute of each key; 0 is no limit.")
+    quota_localizations_per_minute: int = Field(
+        60, ge=0, description="Localizations a minute of each key whose requests are limited; 0 is no limit."
+    )
     quota_creates_per_minute: int = Field(10, ge=0, description="New videos a minute of each tenant; 0 is no limit.")
     quota_running: int = Field(2, ge=0, description="Videos of one tenant made at once, others wait; 0 is no limit.")
     quota_queued: int = Field(20, ge=0, description="Videos of one tenant that may wait; 0 is no limit.")

@@ -26,8 +26,8 @@ class RateLimiter:
         self._clock = clock
         self._whole_at: dict[str, float] = {}  # when the allowance of a caller is whole again
 
-    def count(self, caller: str, *, per_minute: int) -> dict[str, str]:
-        """Count one request; returns the headers that tell what is left.
+    def count(self, caller: str, *, per_minute: int, policy: str = POLICY) -> dict[str, str]:
+        """Count one request (or what `policy` names in the plural); returns the headers that tell what is left.
 
         Raises: RateLimited when a whole minute's allowance is used up.
         """
@@ -37,8 +37,8 @@ class RateLimiter:
         if whole_at - now > WINDOW_S + 1e-6:
             wait_s = whole_at - now - WINDOW_S
             raise RateLimited(
-                f"At most {per_minute} requests a minute.",
-                policy=POLICY,
+                f"At most {per_minute} {policy} a minute.",
+                policy=policy,
                 limit=per_minute,
                 retry_after_s=wait_s,
                 window_s=WINDOW_S,
@@ -47,4 +47,4 @@ class RateLimiter:
             self._whole_at = {name: moment for name, moment in self._whole_at.items() if moment > now}
         self._whole_at[caller] = whole_at
         left = int((WINDOW_S - (whole_at - now)) / interval_s + 1e-6)
-        return rate_fields(POLICY, limit=per_minute, left=left, wait_s=whole_at - now, window_s=WINDOW_S)
+        return rate_fields(policy, limit=per_minute, left=left, wait_s=whole_at - now, window_s=WINDOW_S)

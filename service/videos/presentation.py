@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from service.media.intake import describe_audio
 from service.videos.schemas import (
     PRIORITY_NAMES,
-    InputAudio,
     InputImage,
     Stage,
     Video,
@@ -79,21 +79,10 @@ def describe(job: Job, *, queue_position: int | None = None, eta_seconds: float 
 
 
 def _describe_input(request: VideoRequest) -> VideoInput:
-    image, audio = request.image, request.audio
-    used_end_s = min(request.audio_start + CLIP_SECONDS, audio.duration_s)
-    used_s = used_end_s - request.audio_start
+    image = request.image
     return VideoInput(
         image=InputImage(sha256=image.sha256, width=image.width, height=image.height, bytes=image.bytes),
-        audio=InputAudio(
-            sha256=audio.sha256,
-            duration_s=round(audio.duration_s, 6),
-            sample_rate=audio.sample_rate,
-            channels=audio.channels,
-            bytes=audio.bytes,
-            used_start_s=request.audio_start,
-            used_end_s=round(used_end_s, 6),
-            padded_s=round(CLIP_SECONDS - used_s, 6),
-        ),
+        audio=describe_audio(request.audio, start_s=request.audio_start),
     )
 
 

@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -22,7 +22,7 @@ from service.errors import (
     invalid_fields,
 )
 from service.forms import parse_fields
-from service.media.intake import probe_limits, store_input
+from service.media.intake import kept_input, probe_limits, store_input
 from service.media.validation import check_uploads
 from service.multipart import FormLimits
 from service.videos.presentation import describe
@@ -30,7 +30,7 @@ from service.videos.results import copy_result
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
 from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
-from workers.errors import FileNotKnown, JobExpired, JobNotFound
+from workers.errors import JobExpired, JobNotFound
 from workers.idempotency import IdempotencyKey
 from workers.jobs import JobStatus, Priority, Terms
 from workers.result_cache import seed_of
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 Variant = Literal["video", "thumbnail"]
-Input = TypeVar("Input", ImageInput, AudioInput)
 
 IMAGE_FIELD = "input_reference"
 AUDIO_FIELD = "audio"
@@ -253,8 +252,8 @@ class VideoService:
                 errors.append(FieldError(f"/{name}", f"Send exactly one of {name} (a file) and {noun}_file_id."))
         if errors:
             raise invalid_fields(errors)
-        kept_image = self._kept(ImageInput, fields.image_file_id, param="image_file_id")
-        kept_audio = self._kept(AudioInput, fields.audio_file_id, param="audio_file_id")
+        kept_image = kept_input(self.store, ImageInput, fields.image_file_id, tenant=self.tenant, param="image_file_id")
+        kept_audio = kept_input(self.store, AudioInput, fields.audio_file_id, tenant=self.tenant, param="audio_file_id")
         sent: list[tuple[Upload, Kind | None]] = []
         if kept_image is None:
             sent.append((form.files[IMAGE_FIELD], "image"))
@@ -268,19 +267,6 @@ class VideoService:
         image = next(item for item in inputs if isinstance(item, ImageInput))
         audio = next(item for item in inputs if isinstance(item, AudioInput))
         return image, audio
-
-    def _kept(self, kind: type[Input], file_id: str | None, *, param: str) -> Input | None:
-        """A file that was sent before, as an input."""
-        if file_id is None:
-            return None
-        try:
-            file = self.store.get_file(file_id, tenant=self.tenant)
-        except FileNotKnown as error:
-            raise ValidationFailed("There is no such file.", param=param) from error
-        if ("width" in file.media) != (kind is ImageInput):
-            noun = "a picture" if kind is ImageInput else "a sound"
-            raise ValidationFailed(f"This file is not {noun}.", param=param)
-        return kind.model_validate(dict(file.media))
 
 
 def _why_not_ready(job: Job) -> str:

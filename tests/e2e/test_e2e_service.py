@@ -58,6 +58,12 @@ class Service:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
+def localize(service: Service) -> httpx.Response:
+    """Ask what is heard in the hammer example."""
+    sound = (EXAMPLES / "hammer.wav").read_bytes()
+    return service.client.post("/v1/localizations", files={"audio": ("hammer.wav", sound)})
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests of this module."""
@@ -103,6 +109,33 @@ def test_same_request_gives_the_same_frames(service: Service, finished: dict[str
 
     assert again["seed"] == finished["seed"]
     assert np.array_equal(service.frames(again["id"]), service.frames(finished["id"]))
+
+
+def test_listening_first_tells_the_plan_that_the_video_has(service: Service, finished: dict[str, Any]) -> None:
+    """The localization of a sound has the keyframes of the video that is made from it, also while another is made."""
+    busy = post_video(service.client, "hammer")
+    wait_until(
+        lambda: service.get(busy["id"])["stage"] == "interpolation", timeout_s=JOB_TIMEOUT_S, what="a busy runner"
+    )
+
+    heard = localize(service)
+
+    assert service.get(busy["id"])["status"] == "in_progress"
+    assert heard.json()["keyframes"]["indices"] == finished["keyframes"]["indices"]
+    assert heard.json()["source"] == finished["keyframes"]["source"]
+    service.client.delete(f"/v1/videos/{busy['id']}")
+
+
+def test_listener_that_dies_is_started_again_and_costs_no_video(service: Service) -> None:
+    """Localizations are 503 with Retry-After until it is back; a video that is being made goes on."""
+    video = post_video(service.client, "hammer")
+    wait_until(lambda: localize(service).status_code == 200, what="the listener")
+    service.child("listener").kill()
+
+    wait_until(lambda: localize(service).status_code == 503, what="the listener's death")
+    assert int(localize(service).headers.get("Retry-After", 1)) > 0
+    wait_until(lambda: localize(service).status_code == 200, timeout_s=60, what="the listener's return")
+    assert service.wait(video["id"])["attempt"] == 1
 
 
 def test_worker_killed_in_mid_job_loses_nothing(service: Service, finished: dict[str, Any]) -> None:

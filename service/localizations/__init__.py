@@ -1,0 +1,1 @@
+"""Localizations: what the model hears in a sound, without making a video."""

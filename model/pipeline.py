@@ -39,7 +39,7 @@ from model.pretrained import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from model.config import ModelConfig
     from model.generation import GenerationParams, OnState, OnStep
     from model.networks.resampler import Resampler
+    from model.previews import PreviewTap, Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ class KeyVIDPipeline:
         on_state: OnState | None = None,
         state: GenerationState | None = None,
         check: Callable[[], None] | None = None,
+        previews: PreviewTap | None = None,
     ) -> GeneratedLatents:
         """Run the three stages.
 
@@ -182,6 +184,7 @@ class KeyVIDPipeline:
             on_state: told what the finished stages leave.
             state: what finished stages left; the rest is generated as if nothing had been interrupted.
             check: called between guidance branches; may raise to cancel.
+            previews: shown pictures as the latents clear; what is generated does not depend on it.
         Raises: InvalidInput (KeyframesNeeded among them), NonFiniteLatents, OutOfMemory; whatever the hooks raise.
         """
         self._require_size(image)
@@ -189,7 +192,7 @@ class KeyVIDPipeline:
             raise InvalidParams(f"{self.config.name} paints its frames: it has no motion_strength")
         if params.reference_compat:
             audio = as_released_loader(audio)
-        watch = StageWatch(on_step=on_step, on_state=on_state, check=check)
+        watch = StageWatch(on_step=on_step, on_state=on_state, check=check, previews=previews)
         with _out_of_memory_named():
             if state is None:
                 with watch.stage("localization") as hooks:
@@ -201,11 +204,13 @@ class KeyVIDPipeline:
             keyframes = state.keyframe_latents
             if keyframes is None:
                 with watch.stage("keyframes") as hooks:
-                    keyframes = self._generate_keyframes(conditioning, image, state.plan, params=params, hooks=hooks)
+                    keyframes = self._generate_keyframes(
+                        conditioning, image, state.plan, params=params, hooks=hooks, watch=watch
+                    )
                 watch.leave(replace(state, keyframe_latents=keyframes.cpu()))
             with watch.stage("interpolation") as hooks:
                 latents = self._interpolate(
-                    conditioning, image, keyframes.to(self.device), state.plan, params=params, hooks=hooks
+                    conditioning, image, keyframes.to(self.device), state.plan, params=params, hooks=hooks, watch=watch
                 )
         # Latent flow is motion relative to the first frame, so its multiple is the same motion, farther.
         latents = latents if params.motion_strength == 1 else latents * params.motion_strength
@@ -288,10 +293,13 @@ class KeyVIDPipeline:
         *,
         params: GenerationParams,
         hooks: DenoiseHooks,
+        watch: StageWatch,
     ) -> Tensor:
         noise = stage_noise(params.seed, "keyframes")
         with self.placement.using("codec"):
             first_frame = self.components.codec.encode(self._picture(image), noise=noise)
+        sketcher = partial(self._sketch, image, first_frame, params)
+        hooks = watch.previewed(hooks, "keyframes", sketcher, plan.indices[1:], positions=range(1, len(plan.indices)))
         with self.placement.using("keyframes_unet"):
             return generate_keyframes(
                 self.components.keyframes_unet,
@@ -314,12 +322,15 @@ class KeyVIDPipeline:
         *,
         params: GenerationParams,
         hooks: DenoiseHooks,
+        watch: StageWatch,
     ) -> Tensor:
         noise = stage_noise(params.seed, "interpolation")
         through = partial(through_video, fps=self.config.keyframes.fps) if params.reference_compat else None
         with self.placement.using("codec"):
             codec = self.components.codec
             handed = codec.hand_over(keyframes, self._picture(image), noise=noise, through=through)
+        sketcher = partial(self._sketch, image, handed[:, :, 0], params)  # the first keyframe is frame 0: the picture
+        hooks = watch.previewed(hooks, "interpolation", sketcher, plan.indices[1:], positions=plan.indices[1:])
         with self.placement.using("interpolation_unet"):
             return interpolate(
                 self.components.interpolation_unet,
@@ -333,6 +344,11 @@ class KeyVIDPipeline:
                 hooks=hooks,
                 guidance_batch=self.guidance_batch,
             )
+
+    def _sketch(self, image: ImageFrame, latents: Tensor, params: GenerationParams) -> Sketch:
+        """How to draw previews, by the picture and its latents `[1, C, h, w]`."""
+        sketch = self.components.codec.sketcher(self._picture(image), latents)
+        return lambda frame: sketch(frame * params.motion_strength)
 
     def _per_frame(self, tokens: Tensor, resampler: Resampler | None) -> Tensor:
         """Tokens of each frame, `[B, 48, N, D]`; without a resampler every frame sees the same ones."""
@@ -361,6 +377,7 @@ class StageWatch:
     on_step: OnStep | None
     on_state: OnState | None
     check: Callable[[], None] | None
+    previews: PreviewTap | None = None
     seconds: dict[Stage, float] = field(default_factory=dict)
 
     @contextmanager
@@ -374,6 +391,20 @@ class StageWatch:
 
         yield DenoiseHooks(on_step=report, check=self.check)
         self.seconds[stage] = time.monotonic() - started
+
+    def previewed(
+        self,
+        hooks: DenoiseHooks,
+        stage: Stage,
+        sketcher: Callable[[], Sketch],
+        frames: Sequence[int],
+        *,
+        positions: Sequence[int],
+    ) -> DenoiseHooks:
+        """The hooks of a stage, with previews where somebody wants them."""
+        if self.previews is None:
+            return hooks
+        return replace(hooks, on_clean=self.previews.watching(stage, sketcher(), frames, positions=positions))
 
     def leave(self, state: GenerationState) -> None:
         """Pass on what the finished stages leave."""

@@ -70,4 +70,5 @@ class VideoRequest(Payload):
     interpolation_mode: InterpolationMode | None = None
     motion_strength: float = Field(1.0, description="How far things move, as a multiple of the model's own.")
     keyframes: tuple[int, ...] | None = Field(None, description="Frames to paint, in place of those that are heard.")
+    preview: bool = Field(False, description="Whether small pictures are stored while it is made.")
     reference_compat: bool = Field(False, description="Whether two defects of the published evaluation are repeated.")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from workers.contract import VideoRequest
     from workers.jobs import JobStage, Keyframes
+    from workers.previews import Previews
     from workers.settings import Settings
 
 MODEL_ENGINE = "workers.runner:load_model"
@@ -38,11 +39,13 @@ class EngineHooks:
     on_step: stage, steps done, steps in all; before every step.
     on_state: the stage that is done, what it leaves, what was heard.
     check: as often as is cheap.
+    previews: who is to be shown pictures on the way; None when nobody wants them.
     """
 
     on_step: Callable[[JobStage, int, int], None]
     on_state: Callable[[JobStage, bytes, Keyframes], None]
     check: Callable[[], None]
+    previews: Previews | None = None
 
 
 class Engine(Protocol):

@@ -14,7 +14,7 @@ from workers.attempt_meter import AttemptMeter, Outcome
 from workers.errors import LeaseLost, StoreUnavailable
 from workers.jobs import TOO_LATE, Failure, Job, JobStatus, Lease
 from workers.runner_handle import RunnerDied
-from workers.runner_messages import Checkpointed, Done, Failed, Remedy, RunJob, Step, StopJob, Stopped
+from workers.runner_messages import Checkpointed, Done, Failed, Previewed, Remedy, RunJob, Step, StopJob, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,7 +103,16 @@ class JobRun:
     def _run(self) -> RunnerNeeds:
         try:
             checkpoint = self._persist(lambda: self.store.checkpoint(self.job.id))
-            self.runner.send(RunJob(self.job.id, self.lease.fence, self.job.request, checkpoint, self.job.origin))
+            self.runner.send(
+                RunJob(
+                    self.job.id,
+                    self.lease.fence,
+                    self.job.request,
+                    checkpoint,
+                    origin=self.job.origin,
+                    keyframes=self.job.keyframes,
+                )
+            )
             while True:
                 self.tick()
                 report = self.runner.receive(timeout_s=TICK_S)
@@ -127,9 +136,24 @@ class JobRun:
     def _handle(self, report: Report) -> RunnerNeeds | None:
         """Act on a report; None while the job goes on."""
         match report:
+            case Done():
+                self._complete(report)
+                return RunnerNeeds.NOTHING
+            case Stopped():
+                self._end_stopped()
+                return RunnerNeeds.NOTHING
+            case Failed():
+                self._end_failed(report)
+                return RunnerNeeds.RESTART if report.remedy is Remedy.RESTART else RunnerNeeds.NOTHING
+            case _:
+                self._note(report)
+                return None
+
+    def _note(self, report: Report) -> None:
+        """Write down what a job that goes on has reached."""
+        match report:
             case Step():
                 self._note_step(report)
-                return None
             case Checkpointed():
                 self._write(
                     lambda: self.store.save_checkpoint(
@@ -141,18 +165,10 @@ class JobRun:
                         engine_digest=report.engine_digest,
                     )
                 )
-                return None
-            case Done():
-                self._complete(report)
-                return RunnerNeeds.NOTHING
-            case Stopped():
-                self._end_stopped()
-                return RunnerNeeds.NOTHING
-            case Failed():
-                self._end_failed(report)
-                return RunnerNeeds.RESTART if report.remedy is Remedy.RESTART else RunnerNeeds.NOTHING
+            case Previewed():
+                self._write(lambda: self.store.note_preview(self.lease, report))
             case _:
-                return None
+                logger.warning("unexpected_report", kind=type(report).__name__)
 
     def _note_step(self, step: Step) -> None:
         is_new_stage = self._last is None or step.stage is not self._last.stage

@@ -56,6 +56,7 @@ class EventType(StrEnum):
     STARTED = "video.started"
     STAGE = "video.stage"
     PROGRESS = "video.progress"
+    PREVIEW = "video.preview"
     RETRYING = "video.retrying"
     COMPLETED = "video.completed"
     FAILED = "video.failed"
@@ -125,6 +126,7 @@ class Output:
     height: int
     duration_s: float
     thumbnail_key: str | None = None
+    spritesheet_key: str | None = None
     video_codec: str = "h264"
     audio_codec: str = "aac"
     pix_fmt: str = "yuv420p"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from workers.access import Limits
     from workers.database import Database, Transaction
+    from workers.runner_messages import Previewed
 
 MAX_RUNNING_PROGRESS = 99  # 100 is for finished videos
 
@@ -99,6 +100,16 @@ class JobLeases:
             row.progress = max(row.progress, min(progress, MAX_RUNNING_PROGRESS))
             kind = EventType.STAGE if is_new_stage else EventType.PROGRESS
             record(transaction, row, kind, step=step, total=total)
+
+    def note_preview(self, lease: Lease, preview: Previewed) -> None:
+        """Say that another preview is in storage.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as transaction:
+            row = _held(transaction, lease)
+            size = {"width": preview.width, "height": preview.height}
+            record(transaction, row, EventType.PREVIEW, preview_stage=preview.stage, frame=preview.frame, **size)
 
     def save_checkpoint(
         self, lease: Lease, *, stage: JobStage, key: str, sha256: str, keyframes: Keyframes, engine_digest: str

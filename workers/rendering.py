@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +18,13 @@ from workers.contract import FPS, NUM_FRAMES
 from workers.engine import EngineHooks, EngineJob, MeasuresDevice
 from workers.errors import BlobNotFound
 from workers.jobs import JobStage, Output
+from workers.previews import Previews
 from workers.runner_messages import Checkpointed, Done, RunJob, Step
+from workers.stills import Stills
+from workers.storage import preview_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from workers.engine import Engine
     from workers.jobs import Keyframes
@@ -38,7 +42,6 @@ PROGRESS = {
 }
 STEP_PERIOD_S = 0.1  # reports of steps are at least this far apart
 MEASURE_PERIOD_S = 1.0  # and so are measurements of the device's memory
-THUMBNAIL_SUFFIX = "jpg"
 
 
 class Cancelled(BaseException):
@@ -92,6 +95,7 @@ def render(
     Raises: Cancelled, BrokenOutput, BlobNotFound, StorageUnavailable; whatever the engine raises.
     """
     started = time.monotonic()
+    heard = job.keyframes
     temp_dir.mkdir(parents=True, exist_ok=True)
     device_memory = engine.device_memory if isinstance(engine, MeasuresDevice) else dict
     reports = StepReports(send, device_memory)
@@ -101,7 +105,9 @@ def render(
         reports.step(stage, step, total)
 
     def on_state(stage: JobStage, state: bytes, keyframes: Keyframes) -> None:
+        nonlocal heard
         check()
+        heard = keyframes
         key = f"checkpoints/{job.job_id}/{job.fence}/{stage}.safetensors"
         storage.put_bytes(key, state, content_type="application/octet-stream")
         send(Checkpointed(stage, key, hashlib.sha256(state).hexdigest(), keyframes, engine.digest))
@@ -116,13 +122,21 @@ def render(
         )
         storage.get_to_file(job.request.image.key, work.image)
         storage.get_to_file(job.request.audio.key, work.audio)
-        engine.generate(work, EngineHooks(on_step, on_state, check))
+        with _previews(job, storage, send) as previews:
+            engine.generate(work, EngineHooks(on_step, on_state, check, previews))
         check()
-        output = _publish(work.output, job, storage)
+        output = _publish(work.output, job, storage, keyframes=heard.indices if heard else ())
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     usage = {"gpu_s": round(time.monotonic() - started, 3), "peak_memory_bytes": peak_bytes}
     held = device_memory()
     return Done(output, {**usage, "peak_gpu_memory_bytes": held["peak"]} if held else usage)
+
+
+def _previews(
+    job: RunJob, storage: BlobStore, send: Callable[[Report], None]
+) -> AbstractContextManager[Previews | None]:
+    """Who is shown pictures on the way, if the request asks for them."""
+    return Previews(preview_key(job.job_id, job.fence), storage, send) if job.request.preview else nullcontext()
 
 
 def _saved_state(job: RunJob, engine: Engine, storage: BlobStore) -> bytes | None:
@@ -139,21 +153,27 @@ def _saved_state(job: RunJob, engine: Engine, storage: BlobStore) -> bytes | Non
     return state
 
 
-def _publish(path: Path, job: RunJob, storage: BlobStore) -> Output:
-    """Check the file itself, then store it with its first frame beside it."""
-    thumbnail = path.with_suffix(f".{THUMBNAIL_SUFFIX}")
-    width, height = _check_video(path, thumbnail)
+def _publish(path: Path, job: RunJob, storage: BlobStore, *, keyframes: Sequence[int]) -> Output:
+    """Check the file itself, then store it with its first frame and its keyframes beside it."""
+    stills = Stills(keyframes)
+    width, height = _check_video(path, stills)
     if (width, height) != (job.request.width, job.request.height):
         raise BrokenOutput(f"the video is {width}x{height}")
     folder = f"outputs/{job.job_id}/{job.fence}"
-    key, thumbnail_key = f"{folder}/video.mp4", f"{folder}/thumbnail.{THUMBNAIL_SUFFIX}"
+    key, thumbnail_key = f"{folder}/video.mp4", f"{folder}/thumbnail.jpg"
+    spritesheet_key = f"{folder}/spritesheet.jpg" if stills.tiles else None
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     size = path.stat().st_size
     stored = storage.put_file(key, path, content_type="video/mp4")
     if stored.size != size:
         raise BrokenOutput(f"{stored.size} of {size} bytes were stored")
-    storage.put_file(thumbnail_key, thumbnail, content_type="image/jpeg")
+    picture = path.with_suffix(".jpg")
+    stills.save_thumbnail(picture)
+    storage.put_file(thumbnail_key, picture, content_type="image/jpeg")
+    if spritesheet_key is not None:
+        stills.save_spritesheet(picture)
+        storage.put_file(spritesheet_key, picture, content_type="image/jpeg")
     return Output(
         key=key,
         sha256=sha256,
@@ -164,11 +184,12 @@ def _publish(path: Path, job: RunJob, storage: BlobStore) -> Output:
         height=height,
         duration_s=NUM_FRAMES / FPS,
         thumbnail_key=thumbnail_key,
+        spritesheet_key=spritesheet_key,
     )
 
 
-def _check_video(path: Path, thumbnail: Path) -> tuple[int, int]:
-    """Decode every frame, save the first one, and return width and height. Raises: BrokenOutput."""
+def _check_video(path: Path, stills: Stills) -> tuple[int, int]:
+    """Decode every frame, show each to `stills`, and return width and height. Raises: BrokenOutput."""
     try:
         with path.open("rb") as file, av.open(file, mode="r", format="mp4") as container:
             video, audio = container.streams.video[0], container.streams.audio
@@ -176,8 +197,7 @@ def _check_video(path: Path, thumbnail: Path) -> tuple[int, int]:
                 raise BrokenOutput("the streams are not H.264 and AAC")
             frames = 0
             for frame in container.decode(video):
-                if frames == 0:
-                    frame.to_image().save(thumbnail, quality=88)  # type: ignore[no-untyped-call]  # PyAV
+                stills.look(frames, frame)
                 frames += 1
             size = video.codec_context.width, video.codec_context.height
     except (av.FFmpegError, IndexError, OSError) as error:

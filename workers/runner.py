@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from model.generation import GenerationParams, GenerationState, Progress
     from model.pipeline import KeyVIDPipeline
+    from model.previews import PreviewTap
     from workers.engine import EngineHooks, EngineJob
+    from workers.previews import Previews
     from workers.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -132,6 +134,7 @@ class ModelEngine:
             on_state=lambda state: _on_state(state, hooks),
             state=GenerationState.from_bytes(job.state) if job.state is not None else None,
             check=hooks.check,
+            previews=_preview_tap(hooks.previews) if hooks.previews is not None else None,
         )
         hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
         write_video(
@@ -190,6 +193,15 @@ def _on_state(state: GenerationState, hooks: EngineHooks) -> None:
         source=state.keyframe_source,
     )
     hooks.on_state(stage, state.to_bytes(), heard)
+
+
+def _preview_tap(previews: Previews) -> PreviewTap:
+    """The model's way to show previews."""
+    from model.previews import PreviewTap  # noqa: PLC0415
+
+    return PreviewTap(
+        previews.is_due, lambda preview: previews.show(JobStage(preview.stage), preview.frame, preview.pixels)
+    )
 
 
 def _device(name: str, *, is_cuda_there: bool) -> str:

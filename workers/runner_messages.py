@@ -25,13 +25,17 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunJob:
-    """To the runner: make this video. `checkpoint` is the newest one of the job, as the store gives it."""
+    """To the runner: make this video.
+
+    `checkpoint` is the newest one of the job, as the store gives it; `keyframes` are known once they were heard.
+    """
 
     job_id: str
     fence: int
     request: VideoRequest
     checkpoint: Mapping[str, Any] | None
     origin: Origin = NO_ORIGIN
+    keyframes: Keyframes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,16 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """From the runner: a small picture of a frame, as the stage sees it now, is in storage. Sizes are pixels."""
+
+    stage: JobStage
+    frame: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """From the runner: the video is in storage, checked."""
 
@@ -108,4 +122,4 @@ class Failed:
 
 
 Command = RunJob | StopJob
-Report = Loaded | Ready | LoadFailed | Step | Checkpointed | Done | Stopped | Failed
+Report = Loaded | Ready | LoadFailed | Step | Checkpointed | Previewed | Done | Stopped | Failed

@@ -96,6 +96,11 @@ def open_storage(settings: Settings) -> BlobStore:
     return LocalBlobStore(settings.blob_dir, signing_key=settings.signing_key())
 
 
+def preview_key(job_id: str, fence: int) -> str:
+    """Where the newest preview of an attempt is."""
+    return f"outputs/{job_id}/{fence}/preview.jpg"
+
+
 def checked_key(key: str) -> str:
     """Return the key if it is one that we would make.
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.diffusion.noise import Noise
+    from model.previews import Sketch
 
 
 class Codec(Protocol):
@@ -35,6 +36,13 @@ class Codec(Protocol):
         """Turn generated keyframe latents [1, C, K, h, w] into those that the interpolation stage reads.
 
         `through` changes the pictures on their way, uint8 [K, 3, H, W], where they are handed over as pictures.
+        """
+        ...
+
+    def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:
+        """How to draw single latent frames for previews: cheaply, and without the codec's own networks.
+
+        `first_frame` is [1, 3, H, W] in [-1, 1], `latents` [1, C, h, w] are its own.
         """
         ...
 

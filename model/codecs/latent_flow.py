@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from model.diffusion.noise import Noise
+    from model.previews import Sketch
 
+SKETCH_SCALE = 2  # pixels of a frame for each of a sketch
 GLOW_COLOUR = (1.0, 0.85, 0.55)  # warm light of a flash or a fire, RGB
 
 
@@ -87,6 +89,11 @@ class LatentFlowCodec:
         frames = torch.cat((torch.zeros_like(frames[:1]), frames[1:]))
         for chunk in torch.split(frames, frames_per_chunk):
             yield self._draw(chunk, picture)
+
+    def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:  # noqa: ARG002  (the VAE compares both)
+        """Sketches are frames as they will be, of the picture at half its size."""
+        small = functional.avg_pool2d((first_frame.float() + 1) / 2, SKETCH_SCALE)
+        return lambda frame: self._draw(frame.float(), small)[0]
 
     def displacement(self, latents: Tensor, *, height: int, width: int) -> Tensor:
         """Displacement that latents `[n, 4, h, w]` draw at `height` x `width`: `[n, 2, H, W]` pixels, (right, down)."""

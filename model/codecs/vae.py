@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from model.diffusion.noise import Noise
+    from model.previews import Sketch
 
+SKETCH_SCALE = 2  # pixels of a frame for each of a sketch
 _WIDTHS = (1, 2, 4, 4)
+_FIT_RIDGE = 1e-3  # keeps the fit tame where a picture has hardly any colours
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,27 @@ class VaeCodec(nn.Module):
         for frame in self._pictures(latents):
             yield frame.permute(0, 2, 3, 1)
 
+    def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:
+        """Sketches are a linear map of each cell's channels to a colour, fitted to the caller's own picture.
+
+        Latents of this autoencoder are nearly a small picture in colours of their own. The fit is one small system of
+        equations; the autoencoder, which would take as long as a step, is not run.
+        """
+        cells = _with_constant(latents)
+        height, width = latents.shape[-2:]
+        colours = nn.functional.adaptive_avg_pool2d(first_frame, (height, width))[0].flatten(1).T.double()
+        squares = cells.T @ cells + _FIT_RIDGE * len(cells) * torch.eye(cells.shape[1]).to(cells)
+        fit = torch.linalg.solve(squares, cells.T @ colours.to(cells))
+
+        def sketch(frame: Tensor) -> Tensor:
+            height, width = frame.shape[-2:]
+            picture = (_with_constant(frame) @ fit).float().T.reshape(1, 3, height, width)
+            size = (height * self.cell_px // SKETCH_SCALE, width * self.cell_px // SKETCH_SCALE)
+            enlarged = nn.functional.interpolate(picture, size=size, mode="bilinear", align_corners=False)
+            return ((enlarged.clamp(-1, 1) + 1) * 127.5).to(torch.uint8)[0].permute(1, 2, 0)
+
+        return sketch
+
     def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the latents of pictures [B, 3, H, W], before scaling: [B, C, h, w] each."""
         moments: Tensor = self.autoencoder.quant_conv(self.autoencoder.encoder(image))
@@ -110,3 +134,9 @@ class VaeCodec(nn.Module):
         for frame in latents.unbind(dim=2):
             picture = (self.draw(frame).clamp(-1, 1) + 1) / 2
             yield (picture * 255).to(torch.uint8)
+
+
+def _with_constant(frame: Tensor) -> Tensor:
+    """Cells of a latent frame [1, C, h, w] and a one for each: float64 [h * w, C + 1]."""
+    cells = frame[0].flatten(1).T.double()
+    return torch.cat((cells, torch.ones_like(cells[:, :1])), dim=1)

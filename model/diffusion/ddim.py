@@ -54,14 +54,19 @@ def ddim_steps(schedule: NoiseSchedule, num_inference_steps: int, *, eta: float)
     return tuple(reversed(steps))
 
 
+def predicted_clean(schedule: NoiseSchedule, step: DDIMStep, x: Tensor, v: Tensor) -> Tensor:
+    """Clean latents that `step` from `x` `[B, C, T, h, w]` with predicted velocity `v` heads for."""
+    timesteps = torch.full((x.shape[0],), step.timestep)
+    return schedule.clean_from_velocity(x, v, timesteps) * step.rescale
+
+
 def ddim_step(schedule: NoiseSchedule, step: DDIMStep, x: Tensor, v: Tensor, noise: Tensor | None) -> Tensor:
     """One step from `x` `[B, C, T, h, w]` with predicted velocity `v`; `noise` is needed when `step.sigma` is not 0.
 
     Source: DDIM eq. 12.
     """
-    timesteps = torch.full((x.shape[0],), step.timestep)
-    x0 = schedule.clean_from_velocity(x, v, timesteps) * step.rescale
-    direction = schedule.noise_from_velocity(x, v, timesteps)
+    x0 = predicted_clean(schedule, step, x, v)
+    direction = schedule.noise_from_velocity(x, v, torch.full((x.shape[0],), step.timestep))
     # With eta 1 the first step leaves 1 - alpha_previous - sigma^2 = 0, which rounding may turn negative.
     towards = max(1.0 - step.alpha_prod_previous - step.sigma**2, 0.0) ** 0.5
     x = step.alpha_prod_previous**0.5 * x0 + towards * direction

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model.diffusion.ddim import DDIMStep, ddim_step, ddim_steps
+from model.diffusion.ddim import DDIMStep, ddim_step, ddim_steps, predicted_clean
 from model.diffusion.guidance import BRANCHES, Branch, Guidance
 from model.errors import NonFiniteLatents
 
 if TYPE_CHECKING:
     from model.diffusion.noise import Noise
     from model.diffusion.schedule import NoiseSchedule
+    from model.previews import Clean
 
 Predict = Callable[[Sequence[Branch], Tensor, int], Sequence[Tensor]]
 """Velocity `[B, C, T, h, w]` of each of some guidance branches, for a latent and its timestep."""
@@ -40,10 +42,24 @@ class PinnedFrames:
 
 @dataclass(frozen=True, slots=True)
 class DenoiseHooks:
-    """Calls to whoever waits, who may raise: `on_step(done, total)` before a step, `check` before an evaluation."""
+    """Calls to whoever waits.
+
+    Args:
+        on_step: told (steps done, steps in all) before each step; may raise to stop.
+        check: called before each evaluation; may raise to stop.
+        on_clean: given, after each step, what works out the clean latents that it predicts.
+    """
 
     on_step: Callable[[int, int], None] | None = None
     check: Callable[[], None] | None = None
+    on_clean: Callable[[Clean], None] | None = None
+
+    def through(self, finish: Callable[[Tensor], Tensor]) -> DenoiseHooks:
+        """The same hooks, given `finish` of what is predicted."""
+        on_clean = self.on_clean
+        if on_clean is None:
+            return self
+        return replace(self, on_clean=lambda clean: on_clean(lambda: finish(clean())))
 
 
 def denoise(
@@ -76,6 +92,8 @@ def denoise(
             evaluated = predict(group, x, step.timestep)
             predictions |= {branch: v.float() for branch, v in zip(group, evaluated, strict=True)}
         velocity = sampling.guidance.combine(predictions)
+        if hooks.on_clean is not None:
+            hooks.on_clean(partial(predicted_clean, schedule, step, x, velocity))
         pins = pinned if index == 0 else None
         fresh = noise.normal(x.shape).to(x.device) if step.sigma or pins else None
         x = ddim_step(schedule, step, x, velocity, fresh if step.sigma else None)

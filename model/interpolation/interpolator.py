@@ -71,6 +71,10 @@ def interpolate(
         fps=stage.fps,
         residual_scale=stage.residual_scale,
     )
+
+    def finish(x: Tensor) -> Tensor:
+        return base + scale * x
+
     is_released = mode == "released"
     pins = PinnedFrames((keyframes - base[:, :, list(indices)]) / scale, tuple(indices))
     x = denoise(
@@ -80,10 +84,10 @@ def interpolate(
         sampling=sampling,
         noise=noise,
         pinned=pins if is_released else None,
-        hooks=hooks,
+        hooks=None if hooks is None else hooks.through(finish),
         guidance_batch=guidance_batch,
     )
-    return base + scale * x
+    return finish(x)
 
 
 def _initial_noise(noise: Noise, like: Tensor, indices: Sequence[int], *, mode: InterpolationMode) -> Tensor:

@@ -53,6 +53,11 @@ def generate_keyframes(
         fps=stage.fps,
         residual_scale=stage.residual_scale,
     )
+    scale = channel_scale(stage.residual_scale, inputs.concat)
+
+    def finish(x: Tensor) -> Tensor:
+        return scale * x if inputs.draft is None else scale * (x + inputs.draft)
+
     noisy = noise.normal(inputs.concat.shape).to(first_frame.device)
     x = denoise(
         inputs.predictor(unet),
@@ -60,8 +65,7 @@ def generate_keyframes(
         schedule=stage.schedule,
         sampling=sampling,
         noise=noise,
-        hooks=hooks,
+        hooks=None if hooks is None else hooks.through(finish),
         guidance_batch=guidance_batch,
     )
-    scale = channel_scale(stage.residual_scale, x)
-    return scale * x if inputs.draft is None else scale * (x + inputs.draft)
+    return finish(x)

@@ -79,6 +79,8 @@ async def _replay(videos: VideoService, job_id: str, seq: int) -> list[JobEvent]
 def _render(event: JobEvent) -> ServerSentEvent:
     data: dict[str, Any] = {**event.data, "id": event.job_id, "seq": event.seq, "type": event.type.value}
     data["at"] = round(event.at, 3)
+    if event.type is EventType.PREVIEW:  # a new address for each, so that an <img> shows it
+        data["url"] = f"/v1/videos/{event.job_id}/content?variant=preview&seq={event.seq}"
     return ServerSentEvent(json.dumps(data), event=event.type.value, id=str(event.seq))
 
 

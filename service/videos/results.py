@@ -33,21 +33,29 @@ def copy_result(source: Job, storage: BlobStore, *, temp_dir: Path) -> CachedRes
     temp_dir.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="copy-", dir=temp_dir) as folder:
         path = Path(folder, "video.mp4")
-        thumbnail_key = None
         try:
             storage.get_to_file(output.key, path)
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != output.sha256:
                     logger.warning("stored_video_damaged", job_id=source.id)
                     return None
-            if output.thumbnail_key is not None:
-                thumbnail = Path(folder, "thumbnail")
-                storage.get_to_file(output.thumbnail_key, thumbnail)
-                thumbnail_key = f"outputs/{job_id}/0/{output.thumbnail_key.rpartition('/')[2]}"
-                storage.put_file(thumbnail_key, thumbnail, content_type="image/jpeg")
+            thumbnail_key = _copy_picture(output.thumbnail_key, storage, job_id, folder=Path(folder))
+            spritesheet_key = _copy_picture(output.spritesheet_key, storage, job_id, folder=Path(folder))
         except BlobNotFound:
             return None
         key = f"outputs/{job_id}/0/video.mp4"
         if storage.put_file(key, path, content_type="video/mp4").size != output.bytes:
             return None
-    return CachedResult(job_id, source.id, replace(output, key=key, thumbnail_key=thumbnail_key))
+    copy = replace(output, key=key, thumbnail_key=thumbnail_key, spritesheet_key=spritesheet_key)
+    return CachedResult(job_id, source.id, copy)
+
+
+def _copy_picture(key: str | None, storage: BlobStore, job_id: str, *, folder: Path) -> str | None:
+    """Copy a still picture, if there is one; answers the copy's key."""
+    if key is None:
+        return None
+    picture = folder / "picture"
+    storage.get_to_file(key, picture)
+    copy_key = f"outputs/{job_id}/0/{key.rpartition('/')[2]}"
+    storage.put_file(copy_key, picture, content_type="image/jpeg")
+    return copy_key

@@ -21,6 +21,10 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"], dependencies=[Depends(G
 
 QUEUED_POLL_MS = 1000
 RUNNING_POLL_MS = 500
+VARIANTS = (
+    "`thumbnail` is the first frame, `spritesheet` the twelve keyframes in rows of four,"
+    " `preview` the newest preview of a video that is being made; all are JPEG."
+)
 
 _CREATE_BODY = form_body(
     CreateVideoFields,
@@ -162,7 +166,7 @@ def download_video(
     video_id: str,
     resources: ResourcesDep,
     videos: VideosDep,
-    variant: Annotated[Variant, Query(description="`thumbnail` is the first frame.")] = "video",
+    variant: Annotated[Variant, Query(description=VARIANTS)] = "video",
 ) -> Response:
     """Download the finished MP4, or a part of it."""
     return content_response(request, resources.storage, videos.content(video_id, variant))

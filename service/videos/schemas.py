@@ -80,6 +80,9 @@ class CreateVideoFields(BaseModel):
     audio_start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Where in the sound the video begins; what lies past its end is silence."
     )
+    preview: bool = Field(
+        False, description="Whether `video.preview` events tell of small pictures of the video while it is made."
+    )
     priority: PriorityName = Field(
         "normal", description="Order among the caller's own waiting videos; `high` needs the scope videos:priority."
     )
@@ -189,6 +192,7 @@ class VideoParameters(_Answer):
     motion_strength: float = 1.0
     keyframes: list[int] | None = None
     reference_compat: bool = False
+    preview: bool = False
     image_fit: ImageFit
     audio_start: float
 

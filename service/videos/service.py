@@ -30,10 +30,11 @@ from service.videos.results import copy_result
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
 from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
-from workers.errors import JobExpired, JobNotFound
+from workers.errors import BlobNotFound, JobExpired, JobNotFound
 from workers.idempotency import IdempotencyKey
 from workers.jobs import JobStatus, Priority, Terms
 from workers.result_cache import seed_of
+from workers.storage import preview_key
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-Variant = Literal["video", "thumbnail"]
+Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
 
 IMAGE_FIELD = "input_reference"
 AUDIO_FIELD = "audio"
@@ -126,6 +127,7 @@ class VideoService:
                     "motion_strength",
                     "keyframes",
                     "reference_compat",
+                    "preview",
                 }
             ),
         )
@@ -193,21 +195,34 @@ class VideoService:
         self.store.delete(video_id, tenant=self.tenant, actor=self.caller.actor)
 
     def content(self, video_id: str, variant: Variant) -> Content:
-        """Find a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""
+        """Find a finished video's file, or the newest preview of one in the making.
+
+        Raises: JobNotFound, NotReady, ContentExpired, NotFound.
+        """
         try:
             job = self.store.get(video_id, tenant=self.tenant)
         except JobExpired as error:
             raise ContentExpired from error
+        if variant == "preview":
+            return self._preview(job)
         if job.output is None:
             raise NotReady(_why_not_ready(job))
         if variant == "video":
             return Content(job.output.key, f'"{job.output.sha256}"', "video/mp4", f"{job.id}.mp4")
-        if job.output.thumbnail_key is None:
-            raise NotFound("This video has no thumbnail.")
-        suffix = job.output.thumbnail_key.rpartition(".")[2]
-        media_type = "image/png" if suffix == "png" else "image/jpeg"
-        etag = f'"{job.output.sha256}-thumbnail"'
-        return Content(job.output.thumbnail_key, etag, media_type, f"{job.id}.{suffix}")
+        key = job.output.thumbnail_key if variant == "thumbnail" else job.output.spritesheet_key
+        if key is None:
+            raise NotFound(f"This video has no {variant}.")
+        return Content(key, f'"{job.output.sha256}-{variant}"', "image/jpeg", f"{job.id}-{variant}.jpg")
+
+    def _preview(self, job: Job) -> Content:
+        if not job.request.preview:
+            raise NotFound("This video has no previews: ask for them with preview=true.")
+        key = preview_key(job.id, job.fence)
+        try:
+            etag = self.storage.stat(key).etag
+        except BlobNotFound as error:
+            raise NotReady("There is no preview yet.") from error
+        return Content(key, f'"{etag}"', "image/jpeg", f"{job.id}-preview.jpg")
 
     def content_url(self, video_id: str, variant: Variant, *, base_url: str) -> ContentUrl:
         """Make a link to a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""

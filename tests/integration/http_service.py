@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 8
 JPEG = uploads.jpeg()
+SHEET = uploads.jpeg(256, 120)
 WAV = uploads.wav(1.5)
 
 
@@ -64,6 +65,8 @@ class Service:
         thumbnail_key = f"outputs/{lease.job_id}/{lease.fence}/thumbnail.jpg"
         self.storage.put_bytes(key, MP4, content_type="video/mp4")
         self.storage.put_bytes(thumbnail_key, JPEG, content_type="image/jpeg")
+        spritesheet_key = f"outputs/{lease.job_id}/{lease.fence}/spritesheet.jpg"
+        self.storage.put_bytes(spritesheet_key, SHEET, content_type="image/jpeg")
         output = Output(
             key=key,
             sha256=hashlib.sha256(MP4).hexdigest(),
@@ -74,6 +77,7 @@ class Service:
             height=320,
             duration_s=2.0,
             thumbnail_key=thumbnail_key,
+            spritesheet_key=spritesheet_key,
         )
         self.store.complete(lease, output, usage={"queue_s": 0.5}, engine={"device": "cpu"})
         return lease.job_id

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from http_service import JPEG, MP4, Service
+from http_service import JPEG, MP4, SHEET, Service, events_of
 
-from workers.jobs import Failure
+from workers.jobs import Failure, JobStage
+from workers.runner_messages import Previewed
+from workers.storage import preview_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +30,34 @@ def test_finished_video_can_be_downloaded(service: Service) -> None:
     assert f"{video_id}.mp4" in whole.headers["content-disposition"]
     assert (part.status_code, part.content) == (206, MP4[:2])
     assert (thumbnail.content, thumbnail.headers["content-type"]) == (JPEG, "image/jpeg")
+    assert service.client.get(f"/v1/videos/{video_id}/content?variant=spritesheet").content == SHEET
+
+
+def test_previews_are_told_and_served_while_the_video_is_made(service: Service) -> None:
+    """Each event has an address of its own for the newest picture; before there is one it is not ready."""
+    video_id = service.create(preview="true")["id"]
+    address = f"/v1/videos/{video_id}/content?variant=preview"
+    lease = service.claim()
+    assert service.client.get(address).json()["code"] == "not_ready"
+
+    service.storage.put_bytes(preview_key(lease.job_id, lease.fence), JPEG, content_type="image/jpeg")
+    service.store.note_preview(lease, Previewed(JobStage.KEYFRAMES, 8, width=256, height=160))
+    picture = service.client.get(address)
+    service.complete(lease)
+    stream = service.client.get(f"/v1/videos/{video_id}/events?after=0")
+
+    told = next(data for _, name, data in events_of(stream) if name == "video.preview")
+    assert (picture.content, picture.headers["content-type"]) == (JPEG, "image/jpeg")
+    assert (told["frame"], told["preview_stage"], told["width"], told["height"]) == (8, "keyframes", 256, 160)
+    assert service.client.get(told["url"]).content == JPEG
+    assert told["url"].startswith(address)
+
+
+def test_video_without_previews_has_none(service: Service) -> None:
+    """They are made only where the request asks for them."""
+    reply = service.client.get(f"/v1/videos/{service.create()['id']}/content?variant=preview")
+
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
 def test_content_url_works_alone_and_expires(service: Service, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from http_service import JPEG, MP4, Service, serving
+from http_service import JPEG, MP4, SHEET, Service, serving
 
 from service.settings import ServiceSettings
 from workers.roster import Roster, WorkerRecord, WorkerState
@@ -44,6 +44,7 @@ def test_same_request_gets_a_copy_of_its_own(service: Service) -> None:
     assert again["id"] != first["id"]
     assert service.client.get(f"/v1/videos/{again['id']}/content").content == MP4
     assert service.client.get(f"/v1/videos/{again['id']}/content?variant=thumbnail").content == JPEG
+    assert service.client.get(f"/v1/videos/{again['id']}/content?variant=spritesheet").content == SHEET
     events = service.store.events(again["id"], after_seq=0, limit=9)
     assert [(event.seq, event.type) for event in events] == [(1, "video.queued"), (2, "video.completed")]
 

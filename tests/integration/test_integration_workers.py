@@ -15,8 +15,10 @@ import psutil
 import pytest
 from worker_installation import TENANT, WAIT_S, Installation, assert_gapless, runner_of, wait_for
 
+from workers.errors import BlobNotFound
 from workers.jobs import EventType, JobStage, JobStatus
 from workers.roster import WorkerState
+from workers.storage import preview_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +48,25 @@ def test_job_completes_with_a_checked_video(installation: Installation) -> None:
     assert (job.output.frames, job.output.width, job.output.height) == (48, 64, 32)
     assert installation.storage.stat(job.output.key).size == job.output.bytes
     assert installation.storage.stat(job.output.thumbnail_key).size > 0
+    assert installation.storage.stat(job.output.spritesheet_key or "").size > 0
     assert job.engine["model"] == "paced"
     assert {stage.status for stage in job.stages} == {"done"}
     assert [path for path in installation.settings.temp_dir.rglob("*") if path.is_file()] == []
     assert_gapless(installation, job)
+
+
+def test_previews_are_stored_and_told_where_they_are_asked_for(installation: Installation) -> None:
+    """A job with previews has them in its history and the last one in storage; one without has neither."""
+    installation.start_worker()
+
+    with_previews = installation.wait_until_final(installation.submit("step_ms=100", preview=True))
+    without = installation.wait_until_final(installation.submit("step_ms=20"))
+
+    assert EventType.PREVIEW in assert_gapless(installation, with_previews)
+    assert EventType.PREVIEW not in assert_gapless(installation, without)
+    assert installation.storage.stat(preview_key(with_previews.id, with_previews.fence)).size > 0
+    with pytest.raises(BlobNotFound):
+        installation.storage.stat(preview_key(without.id, without.fence))
 
 
 def test_job_is_found_without_a_ticket(installation: Installation) -> None:

@@ -76,7 +76,7 @@ class Installation:
         """What the worker of that process says of itself."""
         return next((worker.state for worker in self.roster.workers(within_s=60) if worker.pid == pid), None)
 
-    def submit(self, script: str, *, seed: int = 1, terms: Terms = NO_TERMS) -> Job:
+    def submit(self, script: str, *, seed: int = 1, terms: Terms = NO_TERMS, preview: bool = False) -> Job:
         """Accept a request and send its ticket."""
         request = VideoRequest(
             model="keyvid-mini",
@@ -90,6 +90,7 @@ class Installation:
             width=64,
             height=32,
             seed=seed,
+            preview=preview,
         )
         job = self.store.create(request, tenant=TENANT, metadata={}, terms=terms)
         self.broker.send_ticket()

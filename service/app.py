@@ -23,9 +23,9 @@ from service.dependencies import Resources, State
 from service.events import EventFeed
 from service.files import routes as files
 from service.limits import BodyLimit
-from service.metrics import InstallationMetrics
 from service.localizations import routes as localizations
 from service.localizations.listener import ListenerLine
+from service.metrics import InstallationMetrics
 from service.models import routes as models
 from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi

@@ -11,8 +11,8 @@ from service.access.gate import Gate
 from service.access.guard import PrincipalDep
 from service.events import EventFeed
 from service.files.service import FileService
-from service.metrics import InstallationMetrics
 from service.localizations.listener import ListenerLine
+from service.metrics import InstallationMetrics
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.queue_places import QueuePlaces

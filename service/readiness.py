@@ -13,6 +13,7 @@ from workers.errors import WorkerError
 if TYPE_CHECKING:
     from service.dependencies import Resources
     from service.settings import ServiceSettings
+    from workers.job_store import JobStore
 
 Verdict = Literal["ok", "failed"]
 
@@ -32,11 +33,18 @@ def check_free_disk(settings: ServiceSettings) -> None:
         raise Unavailable("There is not enough free disk.")
 
 
+def check_schema(store: JobStore) -> None:
+    """Raises: Unavailable when the database lacks tables or columns that this version needs; StoreUnavailable."""
+    if store.database.schema().is_behind:
+        raise Unavailable("The database is older than this server: start it again to bring it forward.")
+
+
 def check_readiness(resources: Resources) -> Readiness:
     """Try everything that accepting a video needs."""
     checks: dict[str, Verdict] = {}
     for name, check in (
         ("database", resources.store.ping),
+        ("migrations", lambda: check_schema(resources.store)),
         ("storage", resources.storage.ping),
         ("disk", lambda: check_free_disk(resources.settings)),
     ):

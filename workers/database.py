@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
+import structlog
 from sqlalchemy import Engine, Float, create_engine, event, func, literal_column, select, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -20,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from workers.errors import StoreUnavailable
+from workers.schema import Schema, migrate, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable, Row
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.sql.elements import ColumnElement
+
+logger = structlog.get_logger(__name__)
 
 BUSY_TIMEOUT_MS = 10_000
 EVENT_LOCK = 0x6B657976  # advisory locks of PostgreSQL; any fixed numbers
@@ -91,6 +93,11 @@ class Database:
             now = self._given_clock() if self._given_clock else float(connection.scalar(self._ask_time) or 0.0)
             return row, now
 
+    def schema(self) -> Schema:
+        """Which tables it has. Raises: StoreUnavailable."""
+        with _translated(), self._reader.connect() as connection:
+            return read_schema(connection)
+
     def close(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()
@@ -114,15 +121,17 @@ def open_engine(url: str) -> Engine:
 def upgrade(database_url: str) -> None:
     """Bring the database to this version's tables; safe when many processes start at once, and when nothing is to do.
 
+    A database that a newer version has brought forward is left as it is: it has all that this version needs.
     Raises: StoreUnavailable.
     """
     engine = open_engine(database_url)
     try:
         with _translated(), _migration_lock(engine), engine.begin() as connection:
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            schema = migrate(connection)
+        if schema.is_behind:
+            logger.info("database_migrated", was=schema.found, now=schema.known[0])
+        elif schema.is_ahead:
+            logger.warning("database_is_newer", found=schema.found, known=schema.known[0])
     finally:
         engine.dispose()
 

@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, func, or_, select
 
 from workers.access import NO_LIMITS, OPERATOR
 from workers.audit import note
-from workers.contract import VideoRequest
+from workers.contract import PAYLOAD_VERSION, VideoRequest
 from workers.database import Database, upgrade
 from workers.errors import IllegalTransition, JobExpired, JobNotFound
 from workers.fair_share import queue_order
@@ -238,6 +238,8 @@ class JobStore(JobLeases, FileStore):
             again = _repeated(transaction, job_id)
             if again is not None:
                 return job_of(again), False
+            if row.request["version"] > PAYLOAD_VERSION:
+                raise IllegalTransition("A newer version of this server made this video: only that one can repeat it.")
             request = VideoRequest.model_validate(row.request)
             refuse_quarantined(transaction, request)
             admit(transaction, holder, self._default_limits)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, or_, select
 
 from workers.access import NO_LIMITS
+from workers.contract import PAYLOAD_VERSION
 from workers.errors import LeaseLost
 from workers.fair_share import next_job
 from workers.jobs import EventType, Failure, Job, JobStage, JobStatus, Keyframes, Lease, Output
@@ -41,7 +42,8 @@ class JobLeases:
     def claim(self, owner: str, *, model: str, lease_s: float) -> tuple[Job, Lease] | None:
         """Take the job for `model` whose turn it is, if there is one; it counts as an attempt.
 
-        Tenants take turns (`workers.fair_share`). A job with a cancel request, or past its deadline, is never taken.
+        Tenants take turns (`workers.fair_share`). A job with a cancel request, or past its deadline, is never taken,
+        nor is one whose request a newer version wrote: a worker of that version takes it.
         """
         with self._database.read() as transaction:  # most looks find nothing: they should not take the write lock
             if (
@@ -219,6 +221,7 @@ def _claimable(model: str, now: float) -> tuple[ColumnElement[bool], ...]:
     return (
         JobRow.status == JobStatus.QUEUED,
         JobRow.model == model,
+        JobRow.request["version"].as_integer() <= PAYLOAD_VERSION,
         JobRow.cancel_requested_at.is_(None),
         JobRow.not_before <= now,
         or_(JobRow.deadline_at.is_(None), JobRow.deadline_at > now),

@@ -46,7 +46,7 @@ def job_of(row: JobRow) -> Job:
         tenant=row.tenant,
         status=JobStatus(row.status),
         stage=JobStage(row.stage),
-        request=VideoRequest.model_validate(row.request),
+        request=VideoRequest.model_validate(row.request, extra="ignore"),  # a newer version may have said more
         created_at=row.created_at,
         metadata=row.caller_metadata,
         priority=Priority(row.priority),

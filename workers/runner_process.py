@@ -6,7 +6,10 @@ import ctypes
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +24,6 @@ from workers.storage import open_storage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
     from workers.engine import Engine
     from workers.runner_messages import Report
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 PR_SET_PDEATHSIG = 1
+GUARD = Path(__file__).with_name("guard.py")
 INTERNAL = "The video could not be generated."
 REMEDIES = {  # codes that the model's own errors carry
     "out_of_memory": Remedy.RESTART,
@@ -98,12 +101,14 @@ def run_process(connection: Connection, settings: Settings, supervisor_pid: int)
     """Be a runner: the target of the spawned process."""
     os.setpgid(0, 0)  # what the engine starts (ffmpeg) is killed together with the runner
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor_pid:  # it died before the line above
+    guard = start_guard(connection)
+    if os.getppid() != supervisor_pid:  # it died before the lines above
         end_process_group()
     # The supervisor alone decides when a runner stops: a terminal's Ctrl-C must not break a job that drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     configure_logs(settings, process="runner")
+    logger.debug("runner_guarded", guard=guard.pid)
     desk = Desk(connection)
     try:
         engine = load_engine(settings)
@@ -117,6 +122,12 @@ def run_process(connection: Connection, settings: Settings, supervisor_pid: int)
     desk.send(Ready(dict(engine.describe())))
     while True:
         desk.send(_run_job(desk.next_job(), engine, storage, settings, desk))
+
+
+def start_guard(connection: Connection) -> subprocess.Popen[bytes]:
+    """Let a process of our group end the group when nobody is left at one end of the connection."""
+    command = [sys.executable, "-I", "-S", str(GUARD), str(connection.fileno()), str(os.getpid())]
+    return subprocess.Popen(command, pass_fds=[connection.fileno()], stdin=subprocess.DEVNULL)
 
 
 def runner_folder(settings: Settings, pid: int) -> Path:

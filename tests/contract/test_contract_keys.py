@@ -1,32 +1,22 @@
-"""What every job database must do for API keys, and for what was in it before there were any."""
+"""What every job database must do for API keys."""
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from contract_requests import video_request
-from sqlalchemy import MetaData, create_engine, select, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import select
 
 from workers.access import USUAL_SCOPES, Actor, Limits, Scope
 from workers.audit import AuditLog
-from workers.database import Database, open_engine, upgrade
 from workers.errors import IllegalTransition, KeyNotKnown
-from workers.job_store import JobStore
-from workers.jobs import JobStatus, Priority
 from workers.key_store import KeyStore
 from workers.tables import ApiKeyRow, AuditRow, TenantRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from workers.access import ApiKey
+    from workers.database import Database
 
 ADMIN = Actor("default", "operator")
 
@@ -183,85 +173,3 @@ def test_limits_of_a_tenant_change_and_go_back(keys: KeyStore) -> None:
     assert (own.limits.requests_per_minute, own.limits.max_running, own.weight) == (5, 3, 2.0)
     assert back.limits.requests_per_minute == 100
     assert "acme" in [tenant.id for tenant in keys.tenants()]
-
-
-@contextmanager
-def _old_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database whose tables are the first ones."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/old.db"
-    else:
-        server = request.getfixturevalue("postgres_url")
-        url = make_url(server).set(database="old_keyvid").render_as_string(hide_password=False)
-        _administer(server, "CREATE DATABASE old_keyvid")
-    config = Config()
-    config.set_main_option("script_location", "workers/migrations")
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    engine.dispose()
-    yield url
-    if request.param != "sqlite":
-        _administer(server, "DROP DATABASE old_keyvid WITH (FORCE)")
-
-
-def _administer(url: str, statement: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
-
-
-def _old_job(number: int, status: JobStatus) -> dict[str, object]:
-    request = video_request()
-    counts = {"progress": 0, "seq": 1, "attempt": 1, "max_attempts": 3, "fence": 1, "not_before": 0.0}
-    documents = {"caller_metadata": {}, "stages": [], "engine": {}, "usage": {}}
-    return {
-        **counts,
-        **documents,
-        "id": f"video_{number}",
-        "tenant": "default",
-        "status": status.value,
-        "stage": "queued",
-        "request": request.model_dump(mode="json"),
-        "model": request.model,
-        "image_key": request.image.key,
-        "audio_key": request.audio.key,
-        "created_at": float(number),
-    }
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the first version with one job in every state, and one file."""
-    with _old_database(request, tmp_path) as url:
-        engine = open_engine(url)
-        with engine.begin() as connection:
-            tables = MetaData()
-            tables.reflect(connection)
-            rows = [_old_job(number, status) for number, status in enumerate(JobStatus)]
-            connection.execute(tables.tables["jobs"].insert(), rows)
-            file = {"id": "file_1", "tenant": "default", "purpose": "audio", "filename": "a.wav", "media": {}}
-            connection.execute(tables.tables["files"].insert(), [{**file, "created_at": 1.0}])
-        engine.dispose()
-        yield url
-
-
-def test_jobs_of_the_first_version_go_on(old_url: str) -> None:
-    """After the migration every job is the default tenant's, in its state, and the waiting one can be claimed."""
-    upgrade(old_url)
-    upgrade(old_url)
-    database = Database(old_url)
-    store = JobStore(database, max_attempts=3, retention_s=60.0, default_limits=Limits(max_queued=1, max_running=1))
-
-    jobs = store.list(tenant="default", after=None, limit=9, order="asc", status=None)
-    claimed = store.claim("worker-a", model="keyvid-mini", lease_s=30.0)
-
-    assert [job.status for job in jobs] == list(JobStatus)
-    assert {job.priority for job in jobs} == {Priority.NORMAL}
-    assert claimed is not None
-    assert claimed[0].id == "video_0"
-    assert store.get_file("file_1", tenant="default").filename == "a.wav"
-    assert store.usage(tenant="default").limits == Limits()  # nobody was limited before
-    database.close()

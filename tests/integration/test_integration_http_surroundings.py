@@ -89,7 +89,17 @@ def test_health_tells_what_works(service: Service) -> None:
     assert service.client.get("/livez").json() == {"status": "ok"}
     ready = service.client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": "ok", "storage": "ok", "disk": "ok", "broker": "ok"}
+    assert ready.json()["checks"] == dict.fromkeys(("database", "migrations", "storage", "disk", "broker"), "ok")
+
+
+def test_database_of_before_is_not_ready(service: Service) -> None:
+    """Where a backup was put back under a running server it says so, until it is started again."""
+    with service.store.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+
+    ready = service.client.get("/readyz")
+
+    assert (ready.status_code, ready.json()["checks"]["migrations"]) == (503, "failed")
 
 
 def test_dead_broker_only_degrades(tmp_path: Path) -> None:

@@ -237,6 +237,28 @@ def test_frozen_worker_cannot_write_after_it_lost_the_job(installation: Installa
     assert_gapless(installation, job)
 
 
+def test_video_of_a_frozen_worker_is_refused(installation: Installation) -> None:
+    """A worker that froze while its runner finished comes back with a whole video, and is told that it is too late."""
+    installation.start("reconciler")
+    frozen = installation.start_worker()
+    job = installation.submit("step_ms=60")
+    installation.wait_for_stage(job, JobStage.INTERPOLATION)
+
+    frozen.send_signal(signal.SIGSTOP)
+    wait_for(lambda: installation.outputs(job) == [f"outputs/{job.id}/1/video.mp4"], "the runner's own video")
+    installation.start("worker")
+    done = installation.wait_until_final(job)
+    frozen.send_signal(signal.SIGCONT)
+    wait_for(lambda: "lease_lost" in (installation.folder / "worker.log").read_text(), "the refusal")
+    wait_for(lambda: installation.worker_state(frozen.pid) is WorkerState.READY, "the first worker to be ready again")
+
+    assert (done.status, done.attempt, done.fence) == (JobStatus.COMPLETED, 2, 2)
+    assert done.output is not None
+    assert done.output.key == f"outputs/{job.id}/2/video.mp4"
+    assert installation.get(job) == done
+    assert_gapless(installation, job)
+
+
 def test_worker_never_loads_torch(installation: Installation) -> None:
     """Only the runner may hold the model: the worker's own modules import neither torch nor `model`."""
     code = (

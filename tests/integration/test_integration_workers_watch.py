@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from worker_installation import Installation, assert_gapless, runner_of, wait_for
+from worker_installation import Installation, assert_gapless, is_alive, runner_of, wait_for
 
 from workers.jobs import EventType, JobStage, JobStatus, Terms
 
@@ -49,6 +49,26 @@ def test_runner_without_progress_is_killed_and_the_job_ends(installation: Instal
     assert worker.poll() is None
     kinds = assert_gapless(installation, hung)
     assert (kinds.count(EventType.STARTED), kinds.count(EventType.RETRYING)) == (2, 1)
+
+
+@pytest.mark.parametrize("victim", ["worker", "runner", "worker of a frozen runner"])
+def test_nothing_outlives_whom_it_worked_for(installation: Installation, victim: str) -> None:
+    """However a worker or its runner ends, the encoder that the runner had started ends too, and at once."""
+    worker = installation.start_worker()
+    installation.submit("encoder step_ms=1")
+    runner = runner_of(worker)
+    wait_for(lambda: any("ffmpeg" in child.name() for child in runner.children()), "an encoder")
+    family = [runner, *runner.children()]
+    if victim == "runner":
+        runner.kill()
+    else:
+        if victim != "worker":
+            runner.suspend()  # it cannot end what it has started
+        family += psutil.Process(worker.pid).children()
+        worker.kill()
+        worker.wait()
+
+    wait_for(lambda: not any(is_alive(member) for member in family), "end of the whole family")
 
 
 def test_slow_steps_are_progress(installation: Installation) -> None:

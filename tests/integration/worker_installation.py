@@ -137,6 +137,14 @@ def wait_for(is_so: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that only waits to be buried does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def runner_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
     """The runner of a worker."""
     runners = [child for child in psutil.Process(worker.pid).children() if "spawn_main" in " ".join(child.cmdline())]

@@ -148,7 +148,7 @@ def keyvid_mini() -> ModelConfig:
     """The model that ships inside: latent flow at 10 x 16 cells, a learned motion draft, two CPU cores."""
     guidance = Guidance(text=1.0, image=1.0, audio=1.0)
     trunk = AudioTrunkConfig(dim=128, depth=4, heads=4, kernel=(128, 16), stride=(128, 4), drop_path=0.0)
-    text, image = WordTextConfig(dim=96), ConvImageConfig(dim=96)
+    text, image = WordTextConfig(dim=96), ConvImageConfig(dim=96, has_face_map=True)
     resampler = ResamplerConfig(
         dim=96, depth=1, head_width=24, heads=4, num_queries=2, embedding_dim=image.dim, output_dim=96, ff_mult=2
     )
@@ -183,7 +183,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=4,  # more steps cost time and add jitter: docs/model-card.md
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.15, 0.155, 0.043, 0.024),
+            residual_scale=(0.14, 0.16, 0.041, 0.021),
             dynamic_rescale=False,
         ),
         interpolation=StageConfig(
@@ -191,7 +191,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=2,
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.083, 0.094, 0.037, 0.039),
+            residual_scale=(0.086, 0.095, 0.035, 0.039),
             dynamic_rescale=False,
         ),
         text_encoder=text,

@@ -25,6 +25,7 @@ from model.keyframes.generator import generate_keyframes
 from model.localization.lending import borrow_listener, lender_of
 from model.localization.listener import REQUEST, Listener, spectrogram
 from model.localization.plan import plan_keyframes
+from model.media.faces import NO_FACE, find_face
 from model.media.reference_compat import as_released_loader, through_video
 from model.memory_plan import plan_memory
 from model.placement import Placement, visitors
@@ -231,16 +232,13 @@ class KeyVIDPipeline:
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
         """Encode prompt, picture and sound, and the null of each."""
         parts, using = self.components, self.placement.using
-        picture = self._picture(image)
         mel = spectrogram(audio, self.config, num_frames=self.config.audio_encoder.mel_frames).to(self.device)
         with using("audio_encoder"):
             heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
         with using("text_encoder"):
             text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
         with using("image_encoder"):
-            encoder = parts.image_encoder
-            pictures = encoder.encode(torch.cat([picture, torch.zeros_like(picture)]))
-            features = encoder.features(picture) if isinstance(encoder, ConvImageEncoder) else None
+            pictures, features = self._look(image)
         with using("resampler", "interpolation_resampler"):
             seen, unseen = torch.chunk(self._per_frame(pictures, parts.resampler), 2)
             own = parts.interpolation_resampler
@@ -259,6 +257,16 @@ class KeyVIDPipeline:
             interpolation_image=later,
             null_interpolation_image=null_later,
         )
+
+    def _look(self, image: ImageFrame) -> tuple[Tensor, Tensor | None]:
+        """Tokens of the picture and of no picture, and the features that keyvid-mini's networks are given besides."""
+        encoder, picture = self.components.image_encoder, self._picture(image)
+        both = torch.cat([picture, torch.zeros_like(picture)])
+        if not isinstance(encoder, ConvImageEncoder):
+            return encoder.encode(both), None
+        face = find_face(image) if encoder.config.has_face_map else NO_FACE
+        features = encoder.features(both, both.new_tensor([face, NO_FACE]))
+        return encoder.as_tokens(features), features[:1]
 
     def decode(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
         """Decode latents `[1, C, 48, h, w]` to chunks of frames, uint8 `[n, H, W, 3]`, as they are ready."""

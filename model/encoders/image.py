@@ -16,6 +16,8 @@ _COLOUR_FLOOR = 0.1
 _PRIOR_WIDTH = 0.6
 _SMOOTHING_PX = 5
 
+_FACE_CHANNELS = 2
+
 # OpenCLIP's pixel statistics, RGB in [0, 1].
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -37,11 +39,13 @@ class ConvImageConfig:
         input: height and width that pictures are resized to; each of `channels` halves it.
         channels: width of each strided stage.
         dim: features per cell of the result.
+        has_face_map: whether it is also shown where a face was found.
     """
 
     input: tuple[int, int] = (80, 128)
     channels: tuple[int, ...] = (32, 64, 96)
     dim: int = 96
+    has_face_map: bool = False
 
     def __post_init__(self) -> None:
         step = 2 ** len(self.channels)
@@ -72,21 +76,30 @@ class ConvStage(nn.Module):
 
 
 class ConvImageEncoder(nn.Module):
-    """Features on a coarse grid, from the picture, its saliency map and the coordinates of each pixel."""
+    """Features on a coarse grid, from the picture, its saliency map, its face, and the coordinates of each pixel."""
 
     def __init__(self, config: ConvImageConfig) -> None:
         super().__init__()
         self.config = config
-        widths = (3 + 1 + 2, *config.channels)
+        widths = (3 + 1 + 2 + (_FACE_CHANNELS if config.has_face_map else 0), *config.channels)
         self.stages = nn.ModuleList(ConvStage(a, b) for a, b in pairwise(widths))
         self.norm = nn.GroupNorm(1, widths[-1])
         self.output = nn.Conv2d(widths[-1], config.dim, 1)
 
-    def features(self, image: Tensor) -> Tensor:
-        """Features [B, dim, rows, columns] of pictures [B, 3, H, W] in [-1, 1], any size."""
+    def features(self, image: Tensor, faces: Tensor | None = None) -> Tensor:
+        """Encode pictures on their grid.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1], any size.
+            faces: [B, 4], as `face_map` takes them; none by default.
+        Returns: [B, dim, rows, columns].
+        """
         small = functional.interpolate(image, size=self.config.input, mode="area")
         place = _coordinates(small).expand(small.shape[0], -1, -1, -1)
-        h = torch.cat([small, saliency_map(small), place], dim=1)
+        seen = [small, saliency_map(small), place]
+        if self.config.has_face_map:
+            seen.append(face_map(image.new_zeros(len(image), 4) if faces is None else faces, self.config.input))
+        h = torch.cat(seen, dim=1)
         for stage in self.stages:
             h = stage(h)
         out: Tensor = self.output(functional.silu(self.norm(h)))
@@ -97,8 +110,13 @@ class ConvImageEncoder(nn.Module):
         return self.features(image)
 
     def encode(self, image: Tensor) -> Tensor:
-        """Features as tokens [B, rows * columns, dim], row-major."""
-        return self.features(image).flatten(2).transpose(1, 2)
+        """Features of pictures without faces as tokens [B, rows * columns, dim], row-major."""
+        return self.as_tokens(self.features(image))
+
+    @staticmethod
+    def as_tokens(features: Tensor) -> Tensor:
+        """Features [B, dim, rows, columns] as tokens [B, rows * columns, dim], row-major."""
+        return features.flatten(2).transpose(1, 2)
 
 
 def _coordinates(image: Tensor) -> Tensor:
@@ -132,6 +150,24 @@ def saliency_map(image: Tensor) -> Tensor:
     prior = (-place.square().sum(dim=1, keepdim=True) / (2 * _PRIOR_WIDTH**2)).exp()
     weighted = smooth * prior
     return weighted / weighted.amax(dim=(2, 3), keepdim=True).clamp(min=1e-3)
+
+
+def face_map(faces: Tensor, size: tuple[int, int]) -> Tensor:
+    """Show where a face is, and what of it is up and down.
+
+    Args:
+        faces: [B, 4] left, top, right, bottom as shares of the picture's width and height; all zeros for no face.
+        size: rows and columns of the result.
+    Returns: [B, 2, *size]; an oval that is 1 in the face's middle, and the same times the height above (-1) or below
+        (1) that middle. Without a face, zeros.
+    """
+    rows, columns = ((torch.arange(count, dtype=faces.dtype, device=faces.device) + 0.5) / count for count in size)
+    left, top, right, bottom = (edge.view(-1, 1, 1) for edge in faces.unbind(dim=1))
+    is_there = ((right > left) & (bottom > top)).to(faces)
+    across = (2 * columns.view(1, 1, -1) - left - right) / (right - left).clamp(min=1e-3)
+    down = (2 * rows.view(1, -1, 1) - top - bottom) / (bottom - top).clamp(min=1e-3)
+    oval = is_there * (-(across.square() + down.square())).exp()
+    return torch.stack((oval, oval * down.clamp(-1, 1)), dim=1)
 
 
 @dataclass(frozen=True, slots=True)

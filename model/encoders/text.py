@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model.errors import CheckpointMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from transformers import CLIPTokenizer
@@ -53,9 +53,22 @@ class WordTextEncoder(nn.Module):
         buckets = torch.zeros(len(prompts), config.num_tokens, dtype=torch.long)
         for row, prompt in zip(buckets, prompts, strict=True):
             for slot, word in enumerate(_WORD.findall(prompt.lower())[: config.num_tokens]):
-                # crc32, since Python's own hash changes with every process.
-                row[slot] = 1 + zlib.crc32(word.encode()) % (config.num_buckets - 1)
+                row[slot] = self._bucket(word)
         return buckets
+
+    @torch.no_grad()
+    def forget_all_but(self, words: Iterable[str]) -> None:
+        """Let every word but these say what no word says, where it does not share one's bucket.
+
+        Training leaves the buckets of words that it never met at random, and a caller uses such words.
+        """
+        known = torch.zeros(self.config.num_buckets, dtype=torch.bool)
+        known[[self._bucket(word) for word in words]] = True
+        self.embedding.weight[~known] = self.embedding.weight[0].clone()
+
+    def _bucket(self, word: str) -> int:
+        # crc32, since Python's own hash changes with every process.
+        return 1 + zlib.crc32(word.encode()) % (self.config.num_buckets - 1)
 
     def forward(self, buckets: Tensor) -> Tensor:
         """Embed bucket numbers [B, num_tokens] as [B, num_tokens, dim]."""

@@ -25,7 +25,9 @@ def evaluate(
     rows: Annotated[
         str | None, typer.Option(help="Videos to compare, by name, separated by semicolons; all by default.")
     ] = None,
-    judge: Annotated[Path | None, typer.Option(help="Weights folder of the sync judge, for RelSync and FVD.")] = None,
+    judge: Annotated[
+        str, typer.Option(help="Packaged sync judge or its weights folder; `none` leaves out RelSync and the like.")
+    ] = "sync-judge",
     quick: Annotated[bool, typer.Option("--quick", help="A twentieth of the clips: does it run, is it sane?")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread and about 1 GB each.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
@@ -38,7 +40,6 @@ def evaluate(
     from rich.console import Console
 
     from model.errors import KeyVIDError
-    from model.evaluation.judging import NO_JUDGE
     from model.evaluation.report import write_markdown
     from model.evaluation.rows import ROWS
     from model.evaluation.session import Session, measure
@@ -54,7 +55,7 @@ def evaluate(
     session = Session(
         model=model,
         rows=names,
-        judge=judge,
+        judge=None if judge == "none" else judge,
         num_clips=max(2, clips // share),
         num_heard=max(2, heard_clips // share),
         share=share,
@@ -76,5 +77,3 @@ def evaluate(
     except KeyVIDError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
-    if judge is None and "held-out" in chosen:
-        typer.echo(NO_JUDGE, err=True)

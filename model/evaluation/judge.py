@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,11 +18,10 @@ from model.evaluation.metrics.sync_metrics import alignment_probability, relativ
 from model.evaluation.networks.sync_classifier import SyncClassifier
 from model.evaluation.networks.sync_windows import JudgeConfig, mel_windows, video_windows
 from model.media.mel import SAMPLE_RATE_HZ, log_mel_batch, normalize_loudness, resample
+from model.pretrained import PACKAGED_WEIGHTS
 from model.serialization import from_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     import numpy.typing as npt
 
@@ -53,8 +53,10 @@ class SyncJudge:
         self._network = network.eval()
 
     @classmethod
-    def from_pretrained(cls, folder: Path) -> SyncJudge:
-        """Load `config.json` and `model.safetensors`. Raises: CheckpointMissing, CheckpointMismatch."""
+    def from_pretrained(cls, name_or_path: str | Path) -> SyncJudge:
+        """Load a packaged judge by name, or a folder. Raises: CheckpointMissing, CheckpointMismatch."""
+        packaged = PACKAGED_WEIGHTS / name_or_path
+        folder = packaged if packaged.is_dir() else Path(name_or_path)
         try:
             config = from_json(JudgeConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
             network = SyncClassifier(config.classifier)

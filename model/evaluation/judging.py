@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from model.evaluation.judge import JudgeReading
     from model.evaluation.reading import SceneReading
 
-NO_JUDGE = "RelSync, AlignSync and the video distance are left out: no weights of the sync judge were given (--judge)."
-
 
 def judge_table(readings: Sequence[SceneReading]) -> ReportTable | None:
     """Scores of every encoded row against the ground truth's; None where nothing was judged, or no truth."""

@@ -39,7 +39,7 @@ class Session:
     Args:
         model: packaged model or weights folder.
         rows: names of the videos that are compared.
-        judge: weights folder of the sync judge, if there is one.
+        judge: packaged sync judge or its weights folder, if one is asked.
         num_clips: held-out clips whose videos are made.
         num_heard: held-out clips that the localizer hears.
         share: 1, or by how much smaller sets of a fixed size are made.
@@ -49,7 +49,7 @@ class Session:
 
     model: str
     rows: tuple[str, ...]
-    judge: Path | None
+    judge: str | None
     num_clips: int
     num_heard: int
     share: int

@@ -16,7 +16,6 @@ from model.pipeline import KeyVIDPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from model.evaluation.scenes import SceneKey
 
@@ -28,12 +27,12 @@ class Survey:
     Args:
         model: packaged model or weights folder.
         rows: names of the videos that are compared.
-        judge: weights folder of the judge, if there is one.
+        judge: packaged judge or its weights folder, if one is asked.
     """
 
     model: str
     rows: tuple[str, ...]
-    judge: Path | None = None
+    judge: str | None = None
 
 
 def read_scenes(

@@ -66,7 +66,8 @@ class ClipBatch:
     """Clips as the networks take them.
 
     `image` [B, 3, 80, 128] in [-1, 1], `mel` [B, 1, 128, 204] of the loudness-normalised sound, `latents`
-    [B, 4, 48, 10, 16] in codec units, `motion` [B, 48] mean |d dx| + |d dy| per frame, `kind` [B] index into `KINDS`.
+    [B, 4, 48, 10, 16] in codec units, `face` [B, 4] as shares of the picture (zeros: none found), `motion` [B, 48]
+    mean |d dx| + |d dy| per frame, `kind` [B] index into `KINDS`.
     """
 
     seeds: tuple[int, ...]
@@ -74,12 +75,13 @@ class ClipBatch:
     image: Tensor
     mel: Tensor
     latents: Tensor
+    face: Tensor
     motion: Tensor
     kind: Tensor
 
     def to(self, device: torch.device) -> ClipBatch:
         """The same batch on another device."""
-        tensors = (self.image, self.mel, self.latents, self.motion, self.kind)
+        tensors = (self.image, self.mel, self.latents, self.face, self.motion, self.kind)
         return ClipBatch(self.seeds, self.prompts, *(tensor.to(device) for tensor in tensors))
 
     def __len__(self) -> int:
@@ -121,6 +123,7 @@ class ClipStore:
             image=stacked["image"].permute(0, 3, 1, 2).float() / 127.5 - 1,
             mel=stacked["mel"].float(),
             latents=latents,
+            face=stacked["face"],
             motion=stacked["motion"],
             kind=stacked["kind"],
         )
@@ -174,6 +177,7 @@ def write_shard(path: Path, first_seed: int) -> None:
         "mel": mel.half(),
         "bases": bases,
         "curves": curves,
+        "face": torch.tensor([clip.face for clip in clips]),
         "motion": torch.from_numpy(np.stack([clip.motion_score() for clip in clips])).float(),
         "kind": torch.tensor([KINDS.index(clip.kind) for clip in clips]),
     }

@@ -102,12 +102,11 @@ class DiffusionTask(TrainingTask):
         with torch.no_grad():
             audio = tokens(batch.mel)
             text = frozen.text_encoder.encode(batch.prompts)
-            seen = frozen.image_encoder.encode(batch.image)
-            features = frozen.image_encoder.features(batch.image)
+            features = frozen.image_encoder.features(batch.image, batch.face)
             conditioning = Conditioning(
                 text=text,
                 null_text=frozen.text_encoder.encode([""] * len(batch)),
-                image=seen,
+                image=frozen.image_encoder.as_tokens(features),
                 null_image=frozen.image_encoder.encode(torch.zeros_like(batch.image[:1])),
                 audio=audio,
                 null_audio=tokens(torch.zeros_like(batch.mel[:1])),

@@ -76,10 +76,14 @@ def train(recipe: JudgeRecipe, folder: Path, *, clips: Path | None = None, num_w
 
 
 def export(recipe: JudgeRecipe, run: Path, folder: Path) -> None:
-    """Write the weights that did best on held-out clips as the folder that `keyvid evaluate --judge` reads."""
+    """Write the weights that did best on held-out clips, as half-precision numbers, for `keyvid evaluate --judge`."""
     task = JudgeTask(recipe.options)
     files = RunFiles(run)
     task.load_state_dict(load_file(files.best_weights if files.best_weights.is_file() else files.weights))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(to_json(recipe.options), indent=2) + "\n", encoding="utf-8")
-    save_file(task.classifier.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: tensor.half() for name, tensor in task.classifier.state_dict().items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )

@@ -13,6 +13,7 @@ from model.config import keyvid_mini
 from model.pretrained import build_components, save_components
 from model.training.clip_store import ClipStore
 from model.training.diffusion_task import DiffusionTask
+from model.training.procedural.catalogue import vocabulary
 from model.training.recipes import RECIPES, Recipe, TaskName
 from model.training.tasks import DraftTask, LocalizerTask
 from model.training.trainer import WEIGHTS_NAME, Trainer, TrainingTask
@@ -83,6 +84,7 @@ def trained_components(runs: MiniRuns) -> dict[str, nn.Module]:
     """Every network of keyvid-mini with the newest averaged weights, by the name of its folder."""
     localizer = _load(_localizer_task(), runs.weights("localizer"))
     draft = _load(DraftTask(keyvid_mini()), runs.weights("draft"))
+    draft.text_encoder.forget_all_but(vocabulary())
     diffusion = _load(DiffusionTask(keyvid_mini(), draft), runs.weights("diffusion"))
     return {**localizer.components(), **draft.components(), **diffusion.components()}
 

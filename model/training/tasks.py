@@ -71,7 +71,9 @@ class DraftTask(TrainingTask):
         mel = mask_frequencies(batch.mel) if self.training else batch.mel
         prompts = drop_prompts(batch.prompts, self.text_dropout) if self.training else batch.prompts
         latents = self.draft(
-            self.audio_encoder(mel), self.text_encoder.encode(prompts), self.image_encoder.features(batch.image)
+            self.audio_encoder(mel),
+            self.text_encoder.encode(prompts),
+            self.image_encoder.features(batch.image, batch.face),
         )
         loss = motion_error(latents, batch.latents).mean()
         return loss, {"position": relative_error(latents.detach(), batch.latents).mean()}

@@ -38,6 +38,7 @@ class Canvas:
         self.aspect = width / height
         self.y, self.x = _grid(height, width)
         self.rgb: Field = np.zeros((3, height, width), np.float32)
+        self.faces: list[tuple[float, float, float]] = []  # middle and half size of those in view, in scene units
         norm = math.hypot(*light)
         self.light = (light[0] / norm, light[1] / norm)
 

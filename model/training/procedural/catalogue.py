@@ -45,7 +45,8 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("bark", "dog", (creatures.dog,), ("dog barking", "dog", "barking", "puppy barks")),
     Subject("bark", "lion", (creatures.lion,), ("lion roaring", "lion", "roaring", "lion roars")),
     Subject("bark", "baby", (creatures.face,), ("baby babbling crying", "baby", "crying", "baby crying")),
-    Subject("bark", "speech", (creatures.face,), ("talking", "person talking", "singing", "speaking", "man talking")),
+    Subject("bark", "speech", (creatures.face,), ("talking", "person talking", "speaking", "man talking")),
+    Subject("bark", "speech", (creatures.face,), ("singing", "person singing", "woman singing", "singing song")),
     Subject("bark", "frog", (creatures.frog,), ("frog croaking", "frog", "croaking")),
     Subject("bark", "chicken", (creatures.bird,), ("chicken crowing", "chicken", "rooster", "crowing")),
     Subject("bow", "violin", (instruments.violin,), ("playing violin fiddle", "violin", "fiddle", "violinist"), False),
@@ -72,6 +73,12 @@ FILLER = (
     "a", "the", "in", "outside", "video", "of", "loud", "person", "someone", "with", "room", "and", "is", "on", "close",
     "up", "old", "young", "big", "small", "red", "at", "home", "street", "garden", "sound",
 )  # fmt: skip
+
+
+def vocabulary() -> frozenset[str]:
+    """Every word that a procedural prompt can hold."""
+    phrases = (phrase for subject in SUBJECTS for phrase in subject.phrases)
+    return frozenset(word for phrase in phrases for word in phrase.split()) | set(FILLER)
 
 
 def prompt_for(subject: Subject, dice: Dice) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.codecs.latent_flow import FlowCodecConfig
+from model.media.faces import NO_FACE, FaceBox
 from model.training.procedural.canvas import Canvas
 from model.training.procedural.catalogue import KINDS, SUBJECTS, Subject, prompt_for
 from model.training.procedural.dice import Dice
@@ -29,6 +30,8 @@ IMPULSIVE_KINDS = ("impact", "bark", "shot", "beat", "boom", "horn")
 
 _PICTURE_HEIGHT_PX = 320  # displacement units are those of a 320x512 picture
 _CELLS = (10, 16)
+_MISSED_FACES = 0.3  # a detector misses some, and frames others a little off
+_FRAMING_ERROR = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class ProceduralClip:
         prompt: words of the subject among others, or none.
         kind: law of motion.
         event_times_s: onsets; of sustained kinds, when they are loudest.
+        face: what a detector makes of the picture: left, top, right, bottom as shares of it, or zeros.
     """
 
     image: npt.NDArray[np.uint8]
@@ -52,6 +56,7 @@ class ProceduralClip:
     prompt: str
     kind: str
     event_times_s: tuple[float, ...]
+    face: FaceBox = NO_FACE
 
     def latents(self) -> npt.NDArray[np.float32]:
         """Latent flow of every frame relative to the first: float32 `[4, 48, 10, 16]`."""
@@ -85,6 +90,7 @@ def make_clip(seed: int) -> ProceduralClip:
         prompt=prompt_for(subject, streams.plan),
         kind=subject.kind,
         event_times_s=score.times_s,
+        face=detect_face(canvas, streams.detector),
     )
 
 
@@ -101,6 +107,19 @@ def draw_subject(dice: Dice) -> Subject:
     return dice.pick([subject for subject in SUBJECTS if subject.kind == kind])
 
 
+def detect_face(canvas: Canvas, dice: Dice) -> FaceBox:
+    """What a face detector would report: the largest face, framed roughly; some are missed."""
+    is_missed, shift_x, shift_y, grow = (
+        dice.chance(_MISSED_FACES),
+        *(dice.between(-_FRAMING_ERROR, _FRAMING_ERROR) for _ in range(3)),
+    )
+    if is_missed or not canvas.faces:
+        return NO_FACE
+    x, y, half = max(canvas.faces, key=lambda face: face[2])
+    x, y, half = x + shift_x * half, y + shift_y * half, (1 + grow) * half
+    return (x - half) / canvas.aspect, y - half, (x + half) / canvas.aspect, y + half
+
+
 @dataclass(frozen=True, slots=True)
 class _Streams:
     """Independent draws, so that the sound of a seed does not depend on its picture."""
@@ -108,12 +127,12 @@ class _Streams:
     plan: Dice
     sound: Dice
     picture: Dice
+    detector: Dice
 
 
 def _streams(seed: int) -> _Streams:
     is_held_out = seed >= FIRST_HELD_OUT_SEED
-    plan, sound, picture = (Dice((seed, part), is_held_out=is_held_out) for part in range(3))
-    return _Streams(plan, sound, picture)
+    return _Streams(*(Dice((seed, part), is_held_out=is_held_out) for part in range(4)))
 
 
 def _paint(streams: _Streams, subject: Subject, height: int, width: int) -> tuple[Canvas, Drawn]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SKIN = ((0.03, 0.09), (0.25, 0.6), (0.4, 0.95))
 FUR = ((0.04, 0.12), (0.05, 0.6), (0.2, 0.9))
 DARK_MOUTH = (0.25, 0.06, 0.07)
+_FOUND_AT, _FOUND_SIZE = 0.065, 0.335  # what a detector frames of a face: from the brows to the chin
 
 
 def fur(pen: Pen, dice: Dice, *, amount: float = 0.16) -> Field:
@@ -75,6 +76,7 @@ def head_parts(pen: Pen, mask: Field, *, mouth_at: float, mouth: Field) -> Drawn
 def face(pen: Pen, dice: Dice) -> Drawn:
     """A person's head and shoulders."""
     canvas = pen.canvas
+    canvas.faces.append((*pen.point(0.0, _FOUND_AT), _FOUND_SIZE * pen.size))
     skin = dice.colour(*SKIN)
     cloth = dice.colour()
     shoulders = union(

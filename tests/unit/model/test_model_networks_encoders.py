@@ -124,6 +124,17 @@ def test_words_hash_alike_everywhere() -> None:
     assert not buckets[2].any()
 
 
+def test_words_that_were_never_learnt_say_nothing() -> None:
+    """After training, an unknown word is no word, and known ones keep what they say."""
+    encoder = WordTextEncoder(WordTextConfig(dim=4))
+    before = encoder.encode(["dog"])
+
+    encoder.forget_all_but(["dog", "barking"])
+
+    assert torch.equal(encoder.encode(["quux"]), encoder.encode([""]))
+    assert torch.equal(encoder.encode(["dog"]), before)
+
+
 def test_long_prompts_keep_their_first_words() -> None:
     """Words beyond the last slot are left out."""
     encoder = WordTextEncoder(WordTextConfig(num_tokens=2, dim=4))

@@ -45,6 +45,7 @@ class RandomClips:
             image=draw(3, 80, 128).clamp(-1, 1),
             mel=draw(1, 128, 204),
             latents=latents - latents[:, :, :1],
+            face=torch.zeros(len(seeds), 4),
             motion=draw(48).abs(),
             kind=torch.tensor([seed % len(KINDS) for seed in seeds]),
         )

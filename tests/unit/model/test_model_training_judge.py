@@ -55,6 +55,7 @@ def beating_batch() -> ClipBatch:
         image=picture.expand(3, -1, -1, -1),
         mel=log_mel_batch(normalize_loudness(samples)),
         latents=latents,
+        face=torch.zeros(3, 4),
         motion=curves,
         kind=torch.zeros(3, dtype=torch.long),
     )

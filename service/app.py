@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service import blobs, health
 from service.access import routes as access
+from service.access import session_routes as sessions
 from service.access.gate import Gate
 from service.access.headers import SecurityHeaders
 from service.admin import routes as admin
@@ -31,6 +32,7 @@ from service.observability import RequestLog, SameSite
 from service.openapi import install_openapi
 from service.problem_details import install_error_handlers
 from service.settings import ServiceSettings
+from service.sharing import routes as sharing
 from service.videos import follow_routes as follow
 from service.videos import routes as videos
 from service.videos.forecasts import Forecasts
@@ -38,6 +40,7 @@ from service.videos.queue_places import QueuePlaces
 from service.webhooks import routes as webhooks
 from workers.audit import AuditLog
 from workers.broker import open_broker
+from workers.browser_sessions import BrowserSessions
 from workers.event_tickets import EventTickets
 from workers.job_store import open_job_store
 from workers.key_store import KeyStore
@@ -56,12 +59,15 @@ ROUTERS = (
     videos.router,
     follow.tickets,
     follow.events,
+    sharing.links,
+    sharing.shared,
     files.router,
     localizations.router,
     models.router,
     webhooks.endpoints,
     webhooks.deliveries,
     access.router,
+    sessions.router,
     admin.router,
     blobs.router,
     health.router,
@@ -100,7 +106,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     forecasts=Forecasts(store.database),
                     installation=InstallationMetrics(store.database),
                     places=QueuePlaces(store),
-                    gate=Gate(keys, settings),
+                    gate=Gate(keys, BrowserSessions(store.database, keys), settings),
                     tickets=EventTickets(store.database),
                     keys=keys,
                     webhooks=WebhookStore(store.database),

@@ -81,6 +81,12 @@ class InvalidTicket(Unauthorized):
     code = "invalid_ticket"
 
 
+class SessionHeaderMissing(Forbidden):
+    """A change in a browser's session needs the header `X-KeyVID-Session: 1`, which other sites cannot send."""
+
+    code = "session_header_missing"
+
+
 class InsufficientScope(ServiceError):
     """The API key may not do this."""
 

@@ -28,6 +28,9 @@ class ServiceSettings(Settings):
         description="Who needs an API key. auto: everyone, except on a loopback address until the first key is made;"
         " required: everyone; gateway: nobody, because a gateway in front checks who calls.",
     )
+    session_seconds: int = Field(
+        8 * 3600, ge=60, le=7 * 86_400, description="How long a browser stays signed in after it showed a key."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may use this API, such as https://example.com, separated by commas."
     )

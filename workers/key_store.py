@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -40,10 +40,14 @@ _TOKEN = re.compile(rf"({MARK}[a-z2-7]{{8}})_([a-z2-7]{{52}})")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A key that was verified, and how many requests a minute it may send (0 is no limit)."""
+    """A key that was verified, and how many requests a minute it may send (0 is no limit).
+
+    `session_expires_at` is when the session ends that stands in for the key; None for the key itself.
+    """
 
     key: ApiKey
     requests_per_minute: int
+    session_expires_at: float | None = None
 
 
 class KeyStore:
@@ -132,15 +136,16 @@ class KeyStore:
         is_right = hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), expected)
         if found is None or not is_right:
             return None
-        key = _key_of(found[0])
-        if not key.is_active(now):
-            return None
-        if key.used_at is None or now - key.used_at > USED_PRECISION_S:
-            self._note_use(key.id)
-        per_minute = key.requests_per_minute
-        if per_minute is None:
-            per_minute = limits_of(found[1], self._default_limits).requests_per_minute
-        return Grant(key, per_minute)
+        return self._grant(found[0], found[1], now)
+
+    def grant_of(self, key_id: str, *, session_expires_at: float) -> Grant | None:
+        """What a session of a key may do, while the key is active."""
+        with self._database.read() as transaction:
+            row = transaction.session.get(ApiKeyRow, key_id)
+            tenant = transaction.session.get(TenantRow, row.tenant) if row is not None else None
+            now = transaction.now
+        grant = self._grant(row, tenant, now) if row is not None and tenant is not None else None
+        return None if grant is None else replace(grant, session_expires_at=session_expires_at)
 
     def tenants(self) -> Sequence[Tenant]:
         """Every tenant, with its limits in force."""
@@ -163,6 +168,17 @@ class KeyStore:
 
     def _tenant_of(self, row: TenantRow) -> Tenant:
         return Tenant(row.id, row.weight, limits_of(row, self._default_limits), row.created_at)
+
+    def _grant(self, row: ApiKeyRow, tenant: TenantRow, now: float) -> Grant | None:
+        key = _key_of(row)
+        if not key.is_active(now):
+            return None
+        if key.used_at is None or now - key.used_at > USED_PRECISION_S:
+            self._note_use(key.id)
+        per_minute = key.requests_per_minute
+        if per_minute is None:
+            per_minute = limits_of(tenant, self._default_limits).requests_per_minute
+        return Grant(key, per_minute)
 
     def _note_use(self, key_id: str) -> None:
         with self._database.write() as transaction:

@@ -307,3 +307,29 @@ class EventTicketRow(Base):
     job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
     tenant: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[float] = mapped_column(Float(53))
+
+
+class ShareLinkRow(Base):
+    """One link that lets anybody see a finished video until a time; what is secret of it is a signature."""
+
+    __tablename__ = "share_links"
+    __table_args__ = (Index("ix_share_links_job_id", "job_id"), Index("ix_share_links_expires_at", "expires_at"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
+    tenant: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float] = mapped_column(Float(53))
+    expires_at: Mapped[float] = mapped_column(Float(53))
+    revoked_at: Mapped[float | None] = mapped_column(Float(53))
+
+
+class BrowserSessionRow(Base):
+    """One browser that was let in with an API key; of the session's secret there is only the hash."""
+
+    __tablename__ = "browser_sessions"
+    __table_args__ = (Index("ix_browser_sessions_expires_at", "expires_at"),)
+
+    secret_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(40), ForeignKey("api_keys.id", ondelete="CASCADE"))
+    created_at: Mapped[float] = mapped_column(Float(53))
+    expires_at: Mapped[float] = mapped_column(Float(53))

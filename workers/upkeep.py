@@ -12,7 +12,15 @@ from workers import metrics
 from workers.jobs import TOO_LATE, Failure, JobStatus
 from workers.logs import named
 from workers.records import end_attempt, file_of, finish, origin_of
-from workers.tables import CheckpointRow, EventRow, EventTicketRow, FileRow, JobRow
+from workers.tables import (
+    BrowserSessionRow,
+    CheckpointRow,
+    EventRow,
+    EventTicketRow,
+    FileRow,
+    JobRow,
+    ShareLinkRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,9 +122,15 @@ class Upkeep:
                 row.key, row.filename, row.media = None, "", {}
 
     def forget_expired(self, *, after_s: float) -> None:
-        """Drop the rows of jobs and files that were purged at least `after_s` seconds ago, and old tickets."""
+        """Drop the rows of jobs and files that were purged, and links that ended, at least `after_s` seconds ago.
+
+        Tickets and sessions go as soon as they have ended.
+        """
         with self._database.write() as transaction:
-            transaction.session.execute(delete(EventTicketRow).where(EventTicketRow.expires_at <= transaction.now))
+            for ended in (EventTicketRow, BrowserSessionRow):
+                transaction.session.execute(delete(ended).where(ended.expires_at <= transaction.now))
+            old_links = delete(ShareLinkRow).where(ShareLinkRow.expires_at <= transaction.now - after_s)
+            transaction.session.execute(old_links)
             for table in (JobRow, FileRow):
                 transaction.session.execute(delete(table).where(table.purged_at <= transaction.now - after_s))
 

@@ -19,6 +19,7 @@ class Principal:
     key_id: str | None = None
     requests_per_minute: int = 0
     origin: Origin = NO_ORIGIN
+    session_expires_at: float | None = None  # of the browser's session that stands in for the key
 
     @property
     def actor(self) -> Actor:

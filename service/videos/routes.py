@@ -13,8 +13,9 @@ from service.dependencies import ResourcesDep, VideosDep
 from service.multipart import receive_form
 from service.openapi import form_body, problems
 from service.readiness import check_free_disk
+from service.videos.downloads import Variant
 from service.videos.schemas import ContentUrl, CreateVideoFields, Video, VideoDeleted, VideoList
-from service.videos.service import AUDIO_FIELD, IMAGE_FIELD, Variant, form_limits
+from service.videos.service import AUDIO_FIELD, IMAGE_FIELD, form_limits
 from workers.jobs import JobStatus
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"], dependencies=[Depends(GUARD_VIDEOS)])

@@ -7,17 +7,14 @@ import json
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 
-from service.content import Content
 from service.errors import (
     ContentExpired,
     FieldError,
     InsufficientScope,
-    NotFound,
-    NotReady,
     ValidationFailed,
     invalid_fields,
 )
@@ -25,19 +22,20 @@ from service.forms import parse_fields
 from service.media.intake import kept_input, probe_limits, store_input
 from service.media.validation import check_uploads
 from service.multipart import FormLimits
+from service.videos.downloads import Variant, find_content
 from service.videos.presentation import describe
 from service.videos.results import copy_result
 from service.videos.schemas import MAX_SEED, ContentUrl, CreateVideoFields, Video, VideoList
 from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
-from workers.errors import BlobNotFound, JobExpired, JobNotFound
+from workers.errors import JobExpired, JobNotFound
 from workers.idempotency import IdempotencyKey
 from workers.jobs import JobStatus, Priority, Terms
 from workers.result_cache import seed_of
-from workers.storage import preview_key
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
+    from service.content import Content
     from service.media.signature import Kind
     from service.media.validation import Upload
     from service.multipart import Form
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
 
 IMAGE_FIELD = "input_reference"
 AUDIO_FIELD = "audio"
@@ -195,34 +192,12 @@ class VideoService:
         self.store.delete(video_id, tenant=self.tenant, actor=self.caller.actor)
 
     def content(self, video_id: str, variant: Variant) -> Content:
-        """Find a finished video's file, or the newest preview of one in the making.
-
-        Raises: JobNotFound, NotReady, ContentExpired, NotFound.
-        """
+        """Find a file of a video. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""
         try:
             job = self.store.get(video_id, tenant=self.tenant)
         except JobExpired as error:
             raise ContentExpired from error
-        if variant == "preview":
-            return self._preview(job)
-        if job.output is None:
-            raise NotReady(_why_not_ready(job))
-        if variant == "video":
-            return Content(job.output.key, f'"{job.output.sha256}"', "video/mp4", f"{job.id}.mp4")
-        key = job.output.thumbnail_key if variant == "thumbnail" else job.output.spritesheet_key
-        if key is None:
-            raise NotFound(f"This video has no {variant}.")
-        return Content(key, f'"{job.output.sha256}-{variant}"', "image/jpeg", f"{job.id}-{variant}.jpg")
-
-    def _preview(self, job: Job) -> Content:
-        if not job.request.preview:
-            raise NotFound("This video has no previews: ask for them with preview=true.")
-        key = preview_key(job.id, job.fence)
-        try:
-            etag = self.storage.stat(key).etag
-        except BlobNotFound as error:
-            raise NotReady("There is no preview yet.") from error
-        return Content(key, f'"{etag}"', "image/jpeg", f"{job.id}-preview.jpg")
+        return find_content(job, variant, self.storage)
 
     def content_url(self, video_id: str, variant: Variant, *, base_url: str) -> ContentUrl:
         """Make a link to a finished video's file. Raises: JobNotFound, NotReady, ContentExpired, NotFound."""
@@ -282,9 +257,3 @@ class VideoService:
         image = next(item for item in inputs if isinstance(item, ImageInput))
         audio = next(item for item in inputs if isinstance(item, AudioInput))
         return image, audio
-
-
-def _why_not_ready(job: Job) -> str:
-    if job.status.is_terminal:
-        return f"The video is {job.status.value}: it has no content."
-    return f"The video is {job.status.value}: ask again when it is completed."

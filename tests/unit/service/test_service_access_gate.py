@@ -40,6 +40,14 @@ class CountedKeys:
         return self.has_any
 
 
+class CountedSessions:
+    """Sessions, of which there are none."""
+
+    def verify(self, secret: str) -> Grant | None:
+        """Nothing, whatever the secret."""
+        assert secret
+
+
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The gate's clock, in one mutable element."""
@@ -50,7 +58,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def gate(keys: CountedKeys, **settings: object) -> Gate:
     """A gate on a key store."""
-    return Gate(keys, ServiceSettings(**settings))  # type: ignore[arg-type]
+    return Gate(keys, CountedSessions(), ServiceSettings(**settings))  # type: ignore[arg-type]
 
 
 async def test_polling_asks_the_database_once_per_moment(now: list[float]) -> None:

@@ -1,0 +1,50 @@
+"""The files of a video that can be downloaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from service.content import Content
+from service.errors import NotFound, NotReady
+from workers.errors import BlobNotFound
+from workers.storage import preview_key
+
+if TYPE_CHECKING:
+    from workers.jobs import Job
+    from workers.storage import BlobStore
+
+Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
+
+
+def find_content(job: Job, variant: Variant, storage: BlobStore) -> Content:
+    """Find a finished video's file, or the newest preview of one in the making.
+
+    Raises: NotReady, NotFound; StorageUnavailable.
+    """
+    if variant == "preview":
+        return _preview(job, storage)
+    if job.output is None:
+        raise NotReady(_why_not_ready(job))
+    if variant == "video":
+        return Content(job.output.key, f'"{job.output.sha256}"', "video/mp4", f"{job.id}.mp4")
+    key = job.output.thumbnail_key if variant == "thumbnail" else job.output.spritesheet_key
+    if key is None:
+        raise NotFound(f"This video has no {variant}.")
+    return Content(key, f'"{job.output.sha256}-{variant}"', "image/jpeg", f"{job.id}-{variant}.jpg")
+
+
+def _preview(job: Job, storage: BlobStore) -> Content:
+    if not job.request.preview:
+        raise NotFound("This video has no previews: ask for them with preview=true.")
+    key = preview_key(job.id, job.fence)
+    try:
+        etag = storage.stat(key).etag
+    except BlobNotFound as error:
+        raise NotReady("There is no preview yet.") from error
+    return Content(key, f'"{etag}"', "image/jpeg", f"{job.id}-preview.jpg")
+
+
+def _why_not_ready(job: Job) -> str:
+    if job.status.is_terminal:
+        return f"The video is {job.status.value}: it has no content."
+    return f"The video is {job.status.value}: ask again when it is completed."

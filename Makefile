@@ -53,7 +53,7 @@ fix: $(VENV)/.installed-dev ## format and mend what can be mended by a tool
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-openapi: | $(VENV)/.installed-dev ## write the OpenAPI document to clients/openapi.json, after a change to the HTTP API
+openapi: ## write the OpenAPI document to clients/openapi.json, after a change to the HTTP API (needs `make setup` once)
 	@$(BIN)/keyvid openapi > clients/openapi.json.new
 	@mv clients/openapi.json.new clients/openapi.json
 

@@ -29,7 +29,7 @@ from service.localizations.listener import ListenerLine
 from service.metrics import InstallationMetrics
 from service.models import routes as models
 from service.observability import RequestLog, SameSite
-from service.openapi import install_openapi
+from service.openapi_document import install_openapi
 from service.problem_details import install_error_handlers
 from service.settings import ServiceSettings
 from service.sharing import routes as sharing

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.responses import Response, StreamingResponse
 
 from service.errors import RangeNotSatisfiable
+from service.openapi import headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 
     from workers.storage import BlobStore
 
+_HEADERS = headers("ETag", "Accept-Ranges", "Content-Disposition")
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 ANSWERS: Mapping[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"video/mp4": _FILE, "image/jpeg": _FILE}},
-    206: {"description": "The range that was asked for."},
-    304: {"description": "The file that the reader has is the present one."},
+    200: {"description": "The file.", "content": {"video/mp4": _FILE, "image/jpeg": _FILE}, **_HEADERS},
+    206: {
+        "description": "The range that was asked for.",
+        "headers": {**_HEADERS["headers"], **headers("Content-Range")["headers"]},
+    },
+    304: {"description": "The file that the reader has is the present one.", **_HEADERS},
 }
 """What routes that answer with `content_response` document."""
 

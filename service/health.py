@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.access.guard import PrincipalDep
 from service.dependencies import ResourcesDep
@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 class Liveness(BaseModel):
     """Always the same: the event loop answers."""
 
-    status: str = "ok"
+    status: str = Field("ok", description="Always `ok`.")
 
 
 @router.get("/livez", operation_id="getLiveness")

@@ -1,25 +1,52 @@
-"""The OpenAPI document: forms, problem answers, and the shapes that code generators can read.
+"""How routes document what they take and answer: forms, problems, header fields.
 
-Optional values are written as a type list with "null" instead of a union, because generators trip over unions.
 File fields carry both `format: binary` (which generators know) and `contentMediaType` (which OpenAPI 3.1 wants).
 """
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
-
-from service.access.guard import SCHEME, SCHEME_NAME, Guard
 from service.problem_details import PROBLEM_JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from fastapi import APIRouter, FastAPI
     from pydantic import BaseModel
+
+CODES: Mapping[int, tuple[str, ...]] = {
+    400: ("malformed_multipart", "invalid_json"),
+    401: ("invalid_api_key", "invalid_ticket"),
+    403: ("insufficient_scope", "cross_site_request", "session_header_missing"),
+    404: ("not_found",),
+    408: ("request_timeout",),
+    409: (
+        "not_ready",
+        "conflict",
+        "keyframes_needed",
+        "endpoint_disabled",
+        "too_many_endpoints",
+        "too_many_share_links",
+    ),
+    410: ("video_expired", "file_expired", "content_expired", "share_link_expired", "share_link_revoked"),
+    413: ("payload_too_large",),
+    415: ("unsupported_media_type",),
+    416: ("range_not_satisfiable",),
+    422: (
+        "validation_failed",
+        "image_too_large",
+        "image_too_small",
+        "image_decode_failed",
+        "audio_too_short",
+        "audio_too_long",
+        "audio_decode_failed",
+        "idempotency_key_reused",
+        "poison_input",
+    ),
+    429: ("rate_limited", "concurrency_limit", "quota_exceeded"),
+    503: ("busy", "storage_unavailable", "localizer_unavailable"),
+}
+"""Every `code` of a problem, by its status; docs/http-api.md has the same table."""
 
 _MEANINGS = {
     400: "The body is malformed.",
@@ -27,56 +54,114 @@ _MEANINGS = {
     403: "The API key may not do this, or a page of another site asked.",
     404: "There is no such thing here.",
     408: "The body did not arrive in time.",
-    409: "The video is not in a state that allows this.",
-    410: "The content is no longer kept.",
+    409: "It is not in a state that allows this.",
+    410: "It is no longer kept.",
     413: "The body is too large.",
-    415: "The file is in no accepted format.",
+    415: "The body or the file is in no accepted format.",
     416: "The range lies outside the content.",
     422: "A field or a file is not valid.",
     429: "Too many, or too often: `Retry-After` says when to try again.",
-    503: "Not possible now: try again later.",
+    503: "Not possible now, and nothing was done: `Retry-After` says when to try again.",
 }
 
-_PROBLEM: dict[str, Any] = {
+HEADERS: Mapping[str, tuple[str, str]] = {
+    "Accept-Ranges": ("Always `bytes`: parts can be asked for with `Range`.", "bytes"),
+    "Content-Disposition": ("The name to save it under.", 'attachment; filename="video_01m88svcp4.mp4"'),
+    "Content-Range": ("Which bytes these are, of how many.", "bytes 0-999/148220"),
+    "ETag": ("What `If-None-Match` and `If-Range` are compared with.", 'W/"12"'),
+    "Location": ("Where the new thing is, relative to this server.", "/v1/videos/video_01m88svcp4ezcvdpnpynbpjcnx"),
+    "RateLimit": (
+        "What is left of the key's requests, and for how many seconds; where it has a limit.",
+        '"key";r=599;t=1',
+    ),
+    "RateLimit-Policy": ("The key's limit: requests, and seconds; where it has one.", '"key";q=600;w=60'),
+    "Retry-After": ("Seconds to wait before the next try.", "5"),
+    "WWW-Authenticate": ("How to show a key.", 'Bearer realm="keyvid"'),
+    "X-Request-ID": ("Names this request in logs: the caller's own, if it sent a plain one.", "8d3c1f2a"),
+    "openai-poll-after-ms": ("Milliseconds to wait before the next poll, while the video is not done.", "500"),
+    "x-should-retry": ("`false` where the same request would fail again.", "false"),
+}
+"""What the header fields of answers mean, with an example each."""
+
+_PROBLEM_HEADERS = {
+    401: ("WWW-Authenticate",),
+    409: ("x-should-retry",),
+    416: ("Content-Range",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
+
+PROBLEM: Mapping[str, Any] = {
     "type": "object",
     "title": "Problem",
     "description": "RFC 9457 problem details; `error` repeats them for clients of the OpenAI API.",
-    "required": ["type", "title", "status", "detail", "code", "error"],
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id", "errors", "error"],
     "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "code": {"type": "string", "description": "Stable; made for programs."},
-        "request_id": {"type": ["string", "null"]},
+        "type": {"type": "string", "description": "The kind of problem.", "examples": ["urn:keyvid:error:not_ready"]},
+        "title": {"type": "string", "description": "The kind, for people.", "examples": ["Not ready"]},
+        "status": {"type": "integer", "description": "The HTTP status.", "examples": [409]},
+        "detail": {
+            "type": "string",
+            "description": "What is wrong this time, for people.",
+            "examples": ["The video is queued: ask again when it is completed."],
+        },
+        "instance": {
+            "type": "string",
+            "description": "The path that was asked for.",
+            "examples": ["/v1/videos/x/content"],
+        },
+        "code": {"type": "string", "description": "Stable; made for programs.", "examples": ["not_ready"]},
+        "request_id": {
+            "type": ["string", "null"],
+            "description": "As in the header `X-Request-ID`.",
+            "examples": ["8d3c1f2a"],
+        },
         "errors": {
             "type": "array",
+            "description": "Which fields are to blame, if any are.",
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer to the field.", "examples": ["/seed"]},
+                    "detail": {"type": "string", "description": "What is wrong with it.", "examples": ["Too large."]},
+                },
             },
         },
         "error": {
             "type": "object",
-            "required": ["message", "type", "code"],
+            "description": "The same for clients of the OpenAI API.",
+            "required": ["message", "type", "param", "code"],
             "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": "string"},
+                "message": {"type": "string", "description": "As `detail`.", "examples": ["The video is queued."]},
+                "type": {
+                    "type": "string",
+                    "description": "`invalid_request_error`, `rate_limit_error` or `server_error`.",
+                    "examples": ["invalid_request_error"],
+                },
+                "param": {"type": ["string", "null"], "description": "The field to blame.", "examples": ["seed"]},
+                "code": {"type": "string", "description": "As above.", "examples": ["not_ready"]},
             },
         },
     },
 }
 
 
+def headers(*names: str) -> dict[str, Any]:
+    """Document header fields of an answer; what they mean stands in `HEADERS`."""
+    return {"headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Document the problems that a route may answer with."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
-        status: {"description": _MEANINGS[status], "content": {PROBLEM_JSON: {"schema": schema}}} for status in statuses
+        status: {
+            "description": f"{_MEANINGS[status]} `code`: {', '.join(f'`{code}`' for code in CODES[status])}.",
+            "content": {PROBLEM_JSON: {"schema": schema}},
+            **headers(*_PROBLEM_HEADERS.get(status, ())),
+        }
+        for status in statuses
     }
 
 
@@ -104,31 +189,6 @@ def form_body(
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
-def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Serve the finished document of an application and its `routers` in place of the framework's."""
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            raw = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-                tags=app.openapi_tags,
-            )
-            schemas = raw.setdefault("components", {}).setdefault("schemas", {})
-            schemas.pop("HTTPValidationError", None)
-            schemas.pop("ValidationError", None)
-            schemas["Problem"] = _PROBLEM
-            _drop_default_422(raw)
-            _describe_json(raw)
-            _describe_access(raw, routers)
-            app.openapi_schema = _simplified(raw, schemas)
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]  # the documented way to replace it
-
-
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
     """A form field as it can be sent: present, or absent; a form cannot carry null."""
     present = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
@@ -136,55 +196,3 @@ def _without_null(field: dict[str, Any]) -> dict[str, Any]:
         return field
     rest = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
     return {**present[0], **rest}
-
-
-def _drop_default_422(document: dict[str, Any]) -> None:
-    """The framework documents its own 422 body, which is never sent."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            reply = operation["responses"].get("422", {})
-            if "application/json" in reply.get("content", {}):
-                operation["responses"]["422"] = problems(422)[422]
-
-
-def _describe_json(document: dict[str, Any]) -> None:
-    """Every operation that takes JSON refuses what is none."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            if "application/json" in operation.get("requestBody", {}).get("content", {}):
-                operation["responses"].setdefault("400", problems(400)[400])
-
-
-def _describe_access(document: dict[str, Any], routers: Sequence[APIRouter]) -> None:
-    """Say which scope each guarded operation needs, and how it refuses."""
-    document["components"]["securitySchemes"] = {SCHEME_NAME: SCHEME}
-    refusals = problems(401, 403, 429)
-    for route in (route for router in routers for route in router.routes):
-        if not isinstance(route, APIRoute):
-            continue
-        guard = next((item.dependency for item in route.dependencies if isinstance(item.dependency, Guard)), None)
-        if guard is None or not route.include_in_schema:
-            continue
-        for method in route.methods or ():
-            operation = document["paths"][route.path_format][method.lower()]
-            operation["security"] = [{SCHEME_NAME: [guard.scope_of(method).value]}]
-            for status, reply in refusals.items():
-                operation["responses"].setdefault(str(status), reply)
-
-
-def _simplified(node: Any, schemas: Mapping[str, Any]) -> Any:  # noqa: ANN401  (any JSON)
-    """Replace each `anyOf` of one shape and null by that shape with "null" among its types."""
-    if isinstance(node, list):
-        return [_simplified(item, schemas) for item in node]
-    if not isinstance(node, dict):
-        return node
-    options = node.get("anyOf")
-    if isinstance(options, list) and len(options) == 2 and {"type": "null"} in options:
-        shape = copy.deepcopy(next(option for option in options if option != {"type": "null"}))
-        if "$ref" in shape:
-            shape = copy.deepcopy(schemas[shape["$ref"].rpartition("/")[2]])
-        rest = {key: value for key, value in node.items() if key != "anyOf"}
-        node = {**shape, **rest, "type": [shape["type"], "null"]}
-        if "enum" in node:
-            node["enum"] = [*node["enum"], None]
-    return {key: _simplified(value, schemas) for key, value in node.items()}

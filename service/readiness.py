@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.errors import Unavailable
 from workers.errors import WorkerError
@@ -21,8 +21,11 @@ Verdict = Literal["ok", "failed"]
 class Readiness(BaseModel):
     """`ready` and `degraded` take requests, `unavailable` does not; `checks` says why."""
 
-    status: Literal["ready", "degraded", "unavailable"]
-    checks: dict[str, Verdict]
+    status: Literal["ready", "degraded", "unavailable"] = Field(description="`degraded` accepts videos all the same.")
+    checks: dict[str, Verdict] = Field(
+        examples=[{"database": "ok", "storage": "ok", "disk": "ok", "broker": "ok"}],
+        description="What each dependency says.",
+    )
 
 
 def check_free_disk(settings: ServiceSettings) -> None:

@@ -44,7 +44,8 @@ def surface(document: Mapping[str, Any]) -> list[str]:
             name = f"{method.upper()} {path}"
             lines.add(f"{name} is {operation['operationId']}")
             for parameter in operation.get("parameters", ()):
-                what = f"{name} takes {parameter['in']} {parameter['name']}"
+                called = parameter["name"].lower() if parameter["in"] == "header" else parameter["name"]
+                what = f"{name} takes {parameter['in']} {called}"
                 lines.update(_asked(what, parameter["schema"], document, is_required=parameter.get("required", False)))
             for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
                 what = f"{name} takes {media_type}"
@@ -71,8 +72,8 @@ def answer_schemas(document: Mapping[str, Any]) -> set[str]:
             waiting.extend(node)
         elif isinstance(node, dict):
             waiting.extend(node.values())
-            name = str(node.get("$ref", "")).rpartition("/")[2]
-            if name and name not in found:
+            kind, _, name = str(node.get("$ref", "")).rpartition("/")
+            if kind == "#/components/schemas" and name not in found:
                 found.add(name)
                 waiting.append(document["components"]["schemas"][name])
     return found

@@ -9,7 +9,7 @@ from service.dependencies import FilesDep, ResourcesDep
 from service.files.schemas import CreateFileFields, File, FileDeleted
 from service.files.service import FILE_FIELD, form_limits
 from service.multipart import receive_form
-from service.openapi import form_body, problems
+from service.openapi import form_body, headers, problems
 from service.readiness import check_free_disk
 
 router = APIRouter(prefix="/v1/files", tags=["files"], dependencies=[Depends(GUARD_FILES)])
@@ -26,7 +26,7 @@ _CREATE_BODY = form_body(
     operation_id="createFile",
     status_code=201,
     openapi_extra=_CREATE_BODY,
-    responses=problems(400, 408, 413, 415, 422, 503),
+    responses={201: headers("Location"), **problems(400, 408, 413, 415, 422, 503)},
 )
 async def create_file(request: Request, response: Response, resources: ResourcesDep, files: FilesDep) -> File:
     """Keep a picture or a sound for later videos, for clients that can send one file at a time."""

@@ -22,12 +22,15 @@ class FileMedia(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    sha256: str
-    width: int | None = None
-    height: int | None = None
-    duration_s: float | None = None
-    sample_rate: int | None = None
-    channels: int | None = None
+    sha256: str = Field(
+        description="SHA-256 of the file as it was sent, in hex.",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+    width: int | None = Field(None, description="Pixels, of a picture.", examples=[1024])
+    height: int | None = Field(None, description="Pixels, of a picture.", examples=[768])
+    duration_s: float | None = Field(None, description="Seconds, of a sound.", examples=[3.5])
+    sample_rate: int | None = Field(None, description="Samples per second, of a sound.", examples=[48_000])
+    channels: int | None = Field(None, description="1 is mono, 2 is stereo.", examples=[2])
 
 
 class File(BaseModel):
@@ -35,21 +38,23 @@ class File(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
+    id: str = Field(description="Its id.", examples=["file_01m88svcp4ezcvdpnpynbpjcnx"])
     object: Literal["file"] = "file"
-    bytes: int
-    created_at: int
-    expires_at: int | None = Field(None, description="From then on it is answered with 410.")
-    filename: str
-    purpose: str
-    status: Literal["processed"] = "processed"
-    kind: Literal["image", "audio"]
-    media: FileMedia
+    bytes: int = Field(description="Size of the file.", examples=[336_044])
+    created_at: int = Field(description="When it was sent, in unix seconds.", examples=[1_795_478_400])
+    expires_at: int | None = Field(None, description="From then on it is answered with 410.", examples=[1_796_083_200])
+    filename: str = Field(description="The caller's name for it.", examples=["bark.wav"])
+    purpose: str = Field(description="What the caller said that it is for.", examples=["audio"])
+    status: Literal["processed"] = Field(
+        "processed", description="Always `processed`: a file that was accepted can be used."
+    )
+    kind: Literal["image", "audio"] = Field(description="What it is, by its content.")
+    media: FileMedia = Field(description="What was measured.")
 
 
 class FileDeleted(BaseModel):
     """A file that is gone."""
 
-    id: str
+    id: str = Field(description="The id that the file had.", examples=["file_01m88svcp4ezcvdpnpynbpjcnx"])
     object: Literal["file"] = "file"
     deleted: bool = True

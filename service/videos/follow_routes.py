@@ -76,7 +76,7 @@ async def stream_video_events(
     video_id: str,
     resources: ResourcesDep,
     follower: Annotated[Principal, Depends(get_follower)],
-    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)] = None,
     after: Annotated[int | None, Query(ge=0, description="As `Last-Event-ID`, for a new EventSource.")] = None,
 ) -> Response:
     """Follow a video: a snapshot, then every change until the final one; `Last-Event-ID` replays what was missed."""

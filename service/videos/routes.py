@@ -11,7 +11,7 @@ from service.access.guard import GUARD_VIDEOS
 from service.content import ANSWERS, content_response, matches
 from service.dependencies import ResourcesDep, VideosDep
 from service.multipart import receive_form
-from service.openapi import form_body, problems
+from service.openapi import form_body, headers, problems
 from service.readiness import check_free_disk
 from service.videos.downloads import Variant
 from service.videos.schemas import ContentUrl, CreateVideoFields, Video, VideoDeleted, VideoList
@@ -20,6 +20,7 @@ from workers.jobs import JobStatus
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"], dependencies=[Depends(GUARD_VIDEOS)])
 
+_POLLING = ("ETag", "openai-poll-after-ms", "Retry-After")
 QUEUED_POLL_MS = 1000
 RUNNING_POLL_MS = 500
 VARIANTS = (
@@ -41,7 +42,7 @@ _CREATE_BODY = form_body(
     operation_id="createVideo",
     status_code=202,
     openapi_extra=_CREATE_BODY,
-    responses=problems(400, 408, 413, 415, 422, 503),
+    responses={202: headers("Location"), **problems(400, 408, 413, 415, 422, 503)},
 )
 async def create_video(
     request: Request,
@@ -52,7 +53,12 @@ async def create_video(
     videos: VideosDep,
     idempotency_key: Annotated[
         str | None,
-        Header(min_length=1, max_length=255, description="The same request under the same key makes one video."),
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            description="The same request under the same key makes one video.",
+        ),
     ] = None,
 ) -> Video:
     """Animate a picture to a sound: send both and a prompt, and get a video that is made from now on."""
@@ -85,13 +91,17 @@ def list_videos(
 @router.get(
     "/{video_id}",
     operation_id="getVideo",
-    responses={304: {"description": "Nothing has changed since the ETag that was sent."}, **problems(404, 410, 503)},
+    responses={
+        200: headers(*_POLLING),
+        304: {"description": "Nothing has changed since the ETag that was sent.", **headers(*_POLLING)},
+        **problems(404, 410, 503),
+    },
 )
 def get_video(
     video_id: str,
     response: Response,
     videos: VideosDep,
-    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=1000)] = None,
 ) -> Any:  # noqa: ANN401  (a Video, or a bare 304; the schema below says which)
     """Read a video: its status, stage and progress, and its result once it is completed."""
     if if_none_match is not None:  # most polls end here, at a fraction of the cost
@@ -138,7 +148,12 @@ def cancel_video(video_id: str, response: Response, videos: VideosDep) -> Video:
     operation_id="retryVideo",
     status_code=202,
     responses={
-        200: {"description": "It is being made once more already: this is that video.", "model": Video},
+        200: {
+            "description": "It is being made once more already: this is that video.",
+            "model": Video,
+            **headers("Location"),
+        },
+        202: headers("Location"),
         **problems(404, 409, 410, 422, 503),
     },
 )
@@ -175,7 +190,11 @@ def download_video(
 
 @router.get("/{video_id}/content-url", operation_id="getContentUrl", responses=problems(404, 409, 410, 503))
 def get_content_url(
-    request: Request, video_id: str, resources: ResourcesDep, videos: VideosDep, variant: Variant = "video"
+    request: Request,
+    video_id: str,
+    resources: ResourcesDep,
+    videos: VideosDep,
+    variant: Annotated[Variant, Query(description="As of `content`.")] = "video",
 ) -> ContentUrl:
     """Make a link to the content that anybody may follow until it expires."""
     base = resources.settings.public_url or str(request.base_url)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from service.access.guard import GUARD_WEBHOOKS
 from service.dependencies import WebhooksDep
-from service.openapi import problems
+from service.openapi import headers, problems
 from service.webhooks.schemas import (
     EndpointChanges,
     EndpointFields,
@@ -25,7 +25,12 @@ deliveries = APIRouter(prefix="/v1/webhook-deliveries", tags=["webhooks"], depen
 Id = Annotated[str, Path(max_length=64)]
 
 
-@endpoints.post("", operation_id="createWebhookEndpoint", status_code=201, responses=problems(409, 422, 503))
+@endpoints.post(
+    "",
+    operation_id="createWebhookEndpoint",
+    status_code=201,
+    responses={201: headers("Location"), **problems(409, 422, 503)},
+)
 def create_endpoint(fields: EndpointFields, response: Response, webhooks: WebhooksDep) -> NewWebhookEndpoint:
     """Have an address of your own told of your videos; keep the secret, it is not shown again."""
     endpoint = webhooks.create(fields)

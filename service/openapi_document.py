@@ -44,6 +44,8 @@ _PARAMETERS: Mapping[str, tuple[str, object]] = {
     "expires": ("Until when the link works, in unix seconds.", 1_795_482_000),
     "signature": ("What proves the link.", "3f8a..."),
     "filename": ("The name to save it under.", "video_01m88svcp4.mp4"),
+    "link_id": ("Id of the share link.", f"share_{_EXAMPLE_ID}"),
+    "token": ("", "R1mJ8xF0"),
     "ticket": ("", "R1mJ8xF0"),
     "before": ("", 41),
     "after": ("Id of the last one of the page before.", f"video_{_EXAMPLE_ID}"),

@@ -22,7 +22,7 @@ class SessionFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    api_key: SecretStr | None = Field(None, max_length=200, description="An API key.")
+    api_key: SecretStr | None = Field(None, max_length=200, description="An API key.", examples=["kv_live_8f2a..."])
 
 
 class Session(BaseModel):
@@ -34,16 +34,20 @@ class Session(BaseModel):
     kind: Literal["open", "key", "session"] = Field(
         description="`open`: this server asks for no key; `key`: one came with the request; `session`: by the cookie."
     )
-    tenant: str
-    scopes: list[Scope]
-    expires_at: int | None = Field(None, description="When the session ends, or null.")
+    tenant: str = Field(description="Whom the session is for.", examples=["default"])
+    scopes: list[Scope] = Field(description="What it may be used for.")
+    expires_at: int | None = Field(
+        None,
+        description="When the session ends, in unix seconds; null where nothing ends it.",
+        examples=[1_795_521_600],
+    )
 
 
 class SessionEnded(BaseModel):
     """A session that is over."""
 
     object: Literal["session"] = "session"
-    ended: bool = True
+    ended: bool = Field(True, description="Always true.")
 
 
 @router.post("", operation_id="createSession", responses=problems(401, 403, 422, 429, 503), openapi_extra=_ANY_SCOPE)

@@ -14,7 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
-from service import blobs, health
+from service import blobs, health, queue
 from service.access import routes as access
 from service.access import session_routes as sessions
 from service.access.gate import Gate
@@ -68,6 +68,7 @@ ROUTERS = (
     webhooks.deliveries,
     access.router,
     sessions.router,
+    queue.router,
     admin.router,
     blobs.router,
     health.router,

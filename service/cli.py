@@ -97,15 +97,22 @@ def openapi() -> None:
 @app.command()
 def doctor(
     *,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Look at a running deployment instead, with the key in KEYVID_API_KEY if it asks for one."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Plan the memory of this model instead: a name, or a folder of weights.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
+    """Say what this machine can run and list all settings, or how a deployment is; exits with 1 if anything fails."""
     from service.settings import ServiceSettings
-    from workers.cli import examine, settings_or_exit
+    from workers.cli import examine, look_from_outside, settings_or_exit
 
+    if url is not None:
+        look_from_outside(url, as_json=as_json)
+        return
     examine(settings_or_exit(ServiceSettings), model=model, as_json=as_json)
 
 

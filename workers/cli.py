@@ -87,13 +87,31 @@ def listener() -> None:
 @app.command()
 def doctor(
     *,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Look at a running deployment instead, with the key in KEYVID_API_KEY if it asks for one."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Plan the memory of this model instead: a name, or a folder of weights.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Say what this machine can run, and list every setting; exits with 1 when something is missing."""
+    """Say what this machine can run and list all settings, or how a deployment is; exits with 1 if anything fails."""
+    if url is not None:
+        look_from_outside(url, as_json=as_json)
+        return
     examine(settings_or_exit(Settings), model=model, as_json=as_json)
+
+
+def look_from_outside(url: str, *, as_json: bool) -> None:
+    """Report on a running deployment; exit with 1 when something of it fails."""
+    from workers.deployment import report_deployment
+
+    if not url.startswith(("http://", "https://")):
+        typer.echo("--url: give an address such as http://127.0.0.1:8000", err=True)
+        raise typer.Exit(SETTINGS_ERROR)
+    if not report_deployment(url, as_json=as_json):
+        raise typer.Exit(1)
 
 
 def _tell_metrics(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 QUEUE = "keyvid.generate"
 TASK = "keyvid.run_queued_jobs"
 PAYLOAD_VERSION = 1
-"""Goes up with every field that `VideoRequest` gains: workers of before leave such jobs to those that know it."""
+"""Goes up when a release gives `VideoRequest` new fields: workers of before leave such jobs to those that know them."""
 
 NUM_FRAMES = 48
 FPS = 24

@@ -17,8 +17,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from workers.broker import open_broker
+from workers.deployment import KEY_VARIABLE
 from workers.errors import WorkerError
 from workers.job_store import open_job_store
+from workers.parent import PARENT_VARIABLE
 from workers.settings import describe_settings
 from workers.storage import open_storage
 
@@ -99,7 +101,7 @@ def _print_tables(findings: list[Finding], rows: list[SettingRow], unknown: list
 
 def unknown_variables(settings: Settings) -> list[str]:
     """`KEYVID_*` variables of the environment that no setting reads: perhaps a typing error."""
-    known = {f"KEYVID_{name.upper()}" for name in type(settings).model_fields}
+    known = {KEY_VARIABLE, PARENT_VARIABLE, *(f"KEYVID_{name.upper()}" for name in type(settings).model_fields)}
     return sorted(name for name in os.environ if name.startswith("KEYVID_") and name not in known)
 
 

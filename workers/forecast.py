@@ -49,18 +49,21 @@ class Pace:
 
         None when nothing was measured yet, when nobody works, and when the job does not wait or run.
         """
-        if not self.stage_seconds:
-            return None
-        if job.status is JobStatus.IN_PROGRESS:
+        if job.status is JobStatus.IN_PROGRESS and self.stage_seconds:
             return self.left_seconds(job.stages)
         if job.status is not JobStatus.QUEUED or position is None:
             return None
+        begins_in_s = self.turn_seconds(position)
+        return None if begins_in_s is None else begins_in_s + self.job_seconds
+
+    def turn_seconds(self, position: int) -> float | None:
+        """Seconds until the job is begun whose turn is `position`, 1 the next; None as above."""
         idle = max(0, self.num_workers - len(self.running_s))
         free_in_s = sorted([*self.running_s, *[0.0] * idle])
-        if not free_in_s:
+        if not self.stage_seconds or not free_in_s:
             return None
         rounds, turn = divmod(position - 1, len(free_in_s))
-        return free_in_s[turn] + (rounds + 1) * self.job_seconds
+        return free_in_s[turn] + rounds * self.job_seconds
 
 
 def read_pace(database: Database, model: str) -> Pace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from workers.contract import VideoRequest
@@ -68,7 +68,7 @@ def job_of(row: JobRow) -> Job:
         cached_from=row.cached_from,
         stages=tuple(_stage_of(stage) for stage in row.stages),
         keyframes=keyframes_of(row.keyframes) if row.keyframes else None,
-        output=Output(**row.output) if row.output else None,
+        output=output_of(row.output) if row.output else None,
         failure=failure,
         engine=row.engine,
         usage=row.usage,
@@ -78,6 +78,11 @@ def job_of(row: JobRow) -> Job:
 def origin_of(row: JobRow) -> Origin:
     """Read which request asked for a job."""
     return Origin(row.request_id, row.traceparent)
+
+
+def output_of(document: Mapping[str, Any]) -> Output:
+    """Read a finished video from its document; a newer version may have said more of it."""
+    return Output(**{item.name: document[item.name] for item in fields(Output) if item.name in document})
 
 
 def keyframes_of(document: Mapping[str, Any]) -> Keyframes:

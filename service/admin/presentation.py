@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from service.admin.schemas import ApiKey, AuditEntry, DeadJob, NewApiKey, Tenant
+from service.admin.schemas import ApiKey, AuditEntry, DeadJob, Installation, NewApiKey, Tenant
 
 if TYPE_CHECKING:
     from workers import access
+    from workers.census import Census
     from workers.jobs import Job
+    from workers.schema import Schema
+
+
+def describe_installation(census: Census, schema: Schema, *, auth: str) -> Installation:
+    """The whole installation in numbers."""
+    return Installation(
+        version=version("keyvid"),
+        auth=auth,
+        database_revision=schema.found,
+        known_revision=schema.known[0],
+        migrations="behind" if schema.is_behind else "ahead" if schema.is_ahead else "current",
+        clock_offset_s=round(time.time() - census.at, 3),
+        jobs={status.value: count for status, count in census.jobs.items()},
+        oldest_waiting_s=round(census.oldest_waiting_s, 3),
+        leases_overdue=census.leases_overdue,
+        workers={state.value: count for state, count in census.workers.items()},
+        reconciler_left_s=round(census.reconciler_until - census.at, 3),
+        deliveries_pending=census.deliveries_pending,
+        deliveries_overdue_s=round(census.deliveries_overdue_s, 3),
+        endpoints_disabled=census.endpoints_disabled,
+        keys_active=census.keys_active,
+        keys_expiring=census.keys_expiring,
+    )
 
 
 def describe_key(key: access.ApiKey) -> ApiKey:

@@ -5,7 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 
 from service.access.guard import GUARD_ADMIN, PrincipalDep
-from service.admin.presentation import describe_dead, describe_entry, describe_key, describe_new_key, describe_tenant
+from service.admin.presentation import (
+    describe_dead,
+    describe_entry,
+    describe_installation,
+    describe_key,
+    describe_new_key,
+    describe_tenant,
+)
 from service.admin.schemas import (
     ApiKey,
     ApiKeyFields,
@@ -13,6 +20,7 @@ from service.admin.schemas import (
     AuditList,
     DeadJobList,
     InputReleased,
+    Installation,
     NewApiKey,
     QuarantinedInput,
     QuarantineFields,
@@ -28,6 +36,7 @@ from service.admin.schemas import (
 from service.dependencies import ResourcesDep
 from service.errors import ValidationFailed
 from service.openapi import problems
+from workers.census import take_census
 from workers.errors import JobNotFound
 from workers.roster import SHOWN_S
 
@@ -35,6 +44,13 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(GUA
 
 WorkerId = Annotated[str, Path(max_length=120)]
 KeyId = Annotated[str, Path(max_length=40)]
+
+
+@router.get("/installation", operation_id="getInstallation", responses=problems(503))
+def get_installation(resources: ResourcesDep) -> Installation:
+    """Tell how the whole installation is, in numbers of this moment."""
+    database = resources.store.database
+    return describe_installation(take_census(database), database.schema(), auth=resources.settings.auth)
 
 
 @router.get("/workers", operation_id="listWorkers", responses=problems(503))

@@ -45,6 +45,42 @@ class WorkerList(_Answer):
     data: list[Worker]
 
 
+class Installation(_Answer):
+    """The whole installation in numbers; `keyvid doctor --url` reads them."""
+
+    object: Literal["installation"] = Field("installation", description="What this is.")
+    version: str = Field(description="Of this server.", examples=["0.1.0"])
+    auth: Literal["auto", "required", "gateway"] = Field(description="Who needs a key.")
+    database_revision: str | None = Field(description="Which tables the database has.", examples=["0004"])
+    known_revision: str = Field(description="Which tables this server was made for.", examples=["0004"])
+    migrations: Literal["current", "behind", "ahead"] = Field(description="How the database is to this server.")
+    clock_offset_s: float = Field(
+        description="How far this server's clock is ahead of the database's, in seconds.", examples=[0.02]
+    )
+    jobs: dict[str, int] = Field(
+        description="Videos by status, those that have ended and are still kept included.", examples=[{"queued": 2}]
+    )
+    oldest_waiting_s: float = Field(
+        description="For how many seconds the first video has waited that could be begun.", examples=[3.1]
+    )
+    leases_overdue: int = Field(
+        description="Running videos whose worker went silent and that nobody has put back yet.", examples=[0]
+    )
+    workers: dict[str, int] = Field(
+        description="Workers that were heard of in the last two minutes, by state.", examples=[{"READY": 1}]
+    )
+    reconciler_left_s: float = Field(
+        description="For how many seconds a reconciler still leads; none does where it is not above 0.", examples=[6.9]
+    )
+    deliveries_pending: int = Field(description="Webhooks that are owed.", examples=[0])
+    deliveries_overdue_s: float = Field(description="For how many seconds the first of them is due.", examples=[0.0])
+    endpoints_disabled: int = Field(
+        description="Webhook endpoints that were given up as failing or gone.", examples=[0]
+    )
+    keys_active: int = Field(description="API keys that open something.", examples=[4])
+    keys_expiring: int = Field(description="Those of them that end within a week.", examples=[0])
+
+
 class DeadJob(_Answer):
     """A video that failed, with what an operator needs to find out why."""
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 REVISIONS = tuple(reversed(_known()))
 FIELDS_BY_VERSION = {
     1: "version model prompt image audio image_fit audio_start width height seed num_inference_steps guidance_text"
-    " guidance_image guidance_audio interpolation_mode motion_strength keyframes reference_compat"
+    " guidance_image guidance_audio interpolation_mode motion_strength keyframes reference_compat preview"
 }
 
 

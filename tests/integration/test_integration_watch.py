@@ -215,6 +215,16 @@ def test_metrics_of_all_processes_are_told_in_one_place(watched: Watched) -> Non
     assert value("keyvid_workers", state="READY") + value("keyvid_workers", state="BUSY") == 1
 
 
+def test_doctor_finds_the_deployment_well(watched: Watched) -> None:
+    """From outside, over HTTP: every line is ok, and it ends with 0."""
+    command = [sys.executable, "-m", "keyvid", "doctor", "--url", str(watched.client.base_url), "--json"]
+
+    reply = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert {line["name"]: line for line in json.loads(reply.stdout)["lines"] if line["verdict"] != "ok"} == {}
+    assert reply.returncode == 0
+
+
 def test_counts_outlive_the_process_that_counted(watched: Watched) -> None:
     """A worker that is killed leaves what it counted, and takes along what it only held."""
     attempts = watched.sample("keyvid_attempt_seconds_count", outcome="completed")

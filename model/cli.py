@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from model.clips import AudioClip, KeyframePlan, MotionCurve
     from model.generation import GenerationParams, OnStep, Progress
+    from model.media.image import Crop
     from model.pipeline import GeneratedLatents, KeyVIDPipeline
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -53,6 +54,9 @@ def generate(
     image_fit: Annotated[
         Literal["cover", "contain", "stretch"], typer.Option(help="How a picture of other proportions is fitted.")
     ] = "cover",
+    image_crop: Annotated[
+        str | None, typer.Option(help="Part of the picture to animate: left,top,width,height in pixels.")
+    ] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, max=200, help="Denoising steps per stage.")] = None,
     guidance_text: ScaleOption = None,
     guidance_image: ScaleOption = None,
@@ -97,7 +101,8 @@ def generate(
         if keyframes is not None:
             params = replace(params, keyframes=_parse_keyframes(keyframes, fps=pipeline.config.fps))
         shape = pipeline.config.video
-        frame = read_image(_existing(image), height=shape.height, width=shape.width, fit=image_fit)
+        crop = _parse_crop(image_crop, _existing(image))
+        frame = read_image(image, height=shape.height, width=shape.width, fit=image_fit, crop=crop)
         with _progress() as report:
             generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step)
             write_video(
@@ -255,6 +260,19 @@ def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> 
             f"{pipeline.config.name} has no localizer: {pipeline.listener.name}'s hears the motion for it.", err=True
         )
     return pipeline
+
+
+def _parse_crop(listed: str | None, image: Path) -> Crop | None:
+    """The part of a picture that is listed as left, top, width and height in pixels."""
+    from model.media.image import Crop, picture_size
+
+    if listed is None:
+        return None
+    try:
+        left, top, width, height = (int(entry) for entry in listed.split(","))
+    except ValueError as error:
+        raise InvalidInput(f"--image-crop {listed} is not left,top,width,height such as 40,0,640,400.") from error
+    return Crop.of_pixels((left, top, width, height), *picture_size(image))
 
 
 def _parse_keyframes(listed: str, *, fps: int) -> tuple[int, ...]:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 _HEADERS = headers("ETag", "Accept-Ranges", "Content-Disposition")
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 ANSWERS: Mapping[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"video/mp4": _FILE, "image/jpeg": _FILE}, **_HEADERS},
+    200: {
+        "description": "The file.",
+        "content": {"video/mp4": _FILE, "image/jpeg": _FILE, "image/png": _FILE, "audio/wav": _FILE},
+        **_HEADERS,
+    },
     206: {
         "description": "The range that was asked for.",
         "headers": {**_HEADERS["headers"], **headers("Content-Range")["headers"]},

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
+MIN_CROP = 16  # pixels, as of a whole picture
+MAX_CROP = 1_000_000
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
@@ -81,6 +83,24 @@ def parse_keyframes(value: object) -> object:
     if frames[0] != 0 or frames[-1] >= NUM_FRAMES or any(a >= b for a, b in itertools.pairwise(frames)):
         raise ValueError(f"must ascend from 0 to at most {NUM_FRAMES - 1}, each frame once")
     return frames
+
+
+def parse_crop(value: object) -> object:
+    """Read a rectangle such as `40,0,640,400`: left, top, width and height in pixels.
+
+    Raises: ValueError when it is none, or smaller than a picture may be.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        sides = tuple(int(entry) for entry in value.split(","))
+    except ValueError as error:
+        raise ValueError("must be four whole numbers such as 40,0,640,400") from error
+    if len(sides) != 4 or min(sides) < 0 or max(sides) > MAX_CROP:
+        raise ValueError("must be left, top, width and height in pixels, such as 40,0,640,400")
+    if min(sides[2:]) < MIN_CROP:
+        raise ValueError(f"must be at least {MIN_CROP} pixels wide and high")
+    return sides
 
 
 def parse_metadata(value: object) -> object:

@@ -60,6 +60,9 @@ class VideoRequest(Payload):
     image: ImageInput
     audio: AudioInput
     image_fit: ImageFit
+    image_crop: tuple[int, int, int, int] | None = Field(
+        None, description="Left, top, width and height of the part to animate, in pixels of the caller's picture."
+    )
     audio_start: float = Field(description="Seconds into the sound where the clip begins.")
     width: int
     height: int

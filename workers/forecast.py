@@ -44,6 +44,16 @@ class Pace:
         """What a job still needs whose stages are so far."""
         return sum(self.stage_seconds.get(stage.name, 0.0) * (1 - _share_done(stage)) for stage in stages)
 
+    def left_after(self, stage: JobStage, *, step: int, total: int) -> float | None:
+        """What a running job still needs after `step` of `total` steps of a stage; None when nothing was measured."""
+        if not self.stage_seconds or stage not in RUNNING_STAGES:
+            return None
+        later = RUNNING_STAGES[RUNNING_STAGES.index(stage) + 1 :]
+        share_left = 1 - step / total if total else 1.0
+        return share_left * self.stage_seconds.get(stage, 0.0) + sum(
+            self.stage_seconds.get(each, 0.0) for each in later
+        )
+
     def eta_seconds(self, job: Job, *, position: int | None) -> float | None:
         """Seconds until a job is completed; `position` is its place in the queue, 1 the next.
 

@@ -35,6 +35,8 @@ class CachedResult:
 def recipe_of(request: VideoRequest) -> str:
     """SHA-256 of everything that decides a video's frames and sound; the inputs by their canonical content."""
     recipe = request.model_dump(mode="json", exclude={"image", "audio", "preview"})
+    if recipe["image_crop"] is None:  # so that videos of before there were crops still count
+        del recipe["image_crop"]
     recipe |= {"image": request.image.key, "audio": request.audio.key}  # keys are digests of the content
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import torch
 
     from model.generation import GenerationParams, GenerationState, Progress
+    from model.media.image import Crop
     from model.pipeline import KeyVIDPipeline
     from model.previews import PreviewTap
+    from workers.contract import VideoRequest
     from workers.engine import EngineHooks, EngineJob
     from workers.previews import Previews
     from workers.settings import Settings
@@ -123,7 +125,9 @@ class ModelEngine:
             import torch  # noqa: PLC0415
 
             torch.cuda.reset_peak_memory_stats(self.pipeline.device)
-        image = read_image(job.image, height=request.height, width=request.width, fit=request.image_fit)
+        image = read_image(
+            job.image, height=request.height, width=request.width, fit=request.image_fit, crop=_crop(request)
+        )
         audio = read_audio(job.audio).window(request.audio_start, CLIP_SECONDS)
         generated = self.pipeline.generate_latents(
             image,
@@ -193,6 +197,14 @@ def _on_state(state: GenerationState, hooks: EngineHooks) -> None:
         source=state.keyframe_source,
     )
     hooks.on_state(stage, state.to_bytes(), heard)
+
+
+def _crop(request: VideoRequest) -> Crop | None:
+    """The part of the picture to animate; its pixels are of the caller's picture, which may be stored smaller."""
+    from model.media.image import Crop  # noqa: PLC0415
+
+    picture = request.image
+    return None if request.image_crop is None else Crop.of_pixels(request.image_crop, picture.width, picture.height)
 
 
 def _preview_tap(previews: Previews) -> PreviewTap:

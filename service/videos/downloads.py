@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from workers.jobs import Job
     from workers.storage import BlobStore
 
-Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
+Variant = Literal["video", "thumbnail", "spritesheet", "preview", "image", "audio"]
 
 
 def find_content(job: Job, variant: Variant, storage: BlobStore) -> Content:
-    """Find a finished video's file, or the newest preview of one in the making.
+    """Find a finished video's file, the newest preview of one in the making, or what any of them is made from.
 
     Raises: NotReady, NotFound; StorageUnavailable.
     """
+    request = job.request
+    if variant == "image":
+        return Content(request.image.key, f'"{request.image.sha256}"', "image/png", f"{job.id}-image.png")
+    if variant == "audio":
+        return Content(request.audio.key, f'"{request.audio.sha256}"', "audio/wav", f"{job.id}-audio.wav")
     if variant == "preview":
         return _preview(job, storage)
     if job.output is None:

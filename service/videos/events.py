@@ -54,7 +54,9 @@ async def stream_events(
                 if event.seq > seq + 1:
                     break  # the queue had overflowed: the next round reads what is missing
                 seq = event.seq
-                yield _render(event)
+                is_news = event is missed[-1]  # a forecast of a moment that is long past would be none
+                eta_s = await run_in_threadpool(videos.eta_after, event, model=snapshot.model) if is_news else None
+                yield _render(event, eta_s)
                 if event.type in FINAL_EVENTS:
                     return
             missed = await _next_events(videos, news, video_id, seq)
@@ -76,8 +78,10 @@ async def _replay(videos: VideoService, job_id: str, seq: int) -> list[JobEvent]
     return list(await run_in_threadpool(videos.store.events, job_id, after_seq=seq, limit=REPLAY_BATCH))
 
 
-def _render(event: JobEvent) -> ServerSentEvent:
+def _render(event: JobEvent, eta_s: float | None) -> ServerSentEvent:
     data: dict[str, Any] = {**event.data, "id": event.job_id, "seq": event.seq, "type": event.type.value}
+    if eta_s is not None:
+        data["eta_seconds"] = eta_s
     data["at"] = round(event.at, 3)
     if event.type is EventType.PREVIEW:  # a new address for each, so that an <img> shows it
         data["url"] = f"/v1/videos/{event.job_id}/content?variant=preview&seq={event.seq}"

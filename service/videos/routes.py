@@ -25,7 +25,8 @@ QUEUED_POLL_MS = 1000
 RUNNING_POLL_MS = 500
 VARIANTS = (
     "`thumbnail` is the first frame, `spritesheet` the twelve keyframes in rows of four,"
-    " `preview` the newest preview of a video that is being made; all are JPEG."
+    " `preview` the newest preview of a video that is being made, all as JPEG; `image`"
+    " and `audio` are the picture and the sound that it is made from, as PNG and WAV."
 )
 
 _CREATE_BODY = form_body(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from service.forms import clean_prompt, parse_keyframes, parse_metadata
+from service.forms import clean_prompt, parse_crop, parse_keyframes, parse_metadata
 from workers.contract import NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode
 from workers.jobs import JobStage, JobStatus, Priority
 
@@ -89,6 +89,18 @@ class CreateVideoFields(BaseModel):
         " interleaved, and keyvid-512's keyframes pass through a lossy video before they are interpolated.",
     )
     image_fit: ImageFit = Field("cover", description="How a picture of another shape fills the frame.")
+    image_crop: Annotated[
+        tuple[int, int, int, int] | None,
+        BeforeValidator(parse_crop),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "description": "The part of the picture to animate: left, top, width and height in pixels of the"
+                " upright picture, at least 16 wide and high; `image_fit` fits it. Absent means all of it.",
+                "examples": ["40,0,640,400"],
+            }
+        ),
+    ] = None
     audio_start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Where in the sound the video begins; what lies past its end is silence."
     )
@@ -234,6 +246,11 @@ class VideoParameters(_Answer):
     reference_compat: bool = Field(False, description="Whether defects of the published evaluation are repeated.")
     preview: bool = Field(False, description="Whether events tell of small pictures while it is made.")
     image_fit: ImageFit = Field(description="How a picture of another shape fills the frame.")
+    image_crop: list[int] | None = Field(
+        None,
+        description="Left, top, width and height of the part that is animated, in pixels.",
+        examples=[[40, 0, 640, 400]],
+    )
     audio_start: float = Field(description="Where in the sound the video begins, in seconds.", examples=[0.0])
 
 

@@ -30,20 +30,20 @@ from workers.access import Scope
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.errors import JobExpired, JobNotFound
 from workers.idempotency import IdempotencyKey
-from workers.jobs import JobStatus, Priority, Terms
+from workers.jobs import EventType, JobStage, JobStatus, Priority, Terms
 from workers.result_cache import seed_of
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
     from service.content import Content
     from service.media.signature import Kind
-    from service.media.validation import Upload
+    from service.media.validation import CheckedUpload, Upload
     from service.multipart import Form
     from service.settings import ServiceSettings
     from service.videos.forecasts import Forecasts
     from service.videos.queue_places import QueuePlaces
     from workers.job_store import JobStore
-    from workers.jobs import Glance, Job
+    from workers.jobs import Glance, Job, JobEvent
     from workers.storage import BlobStore
 
 logger = structlog.get_logger(__name__)
@@ -115,6 +115,7 @@ class VideoService:
                 include={
                     "prompt",
                     "image_fit",
+                    "image_crop",
                     "audio_start",
                     "num_inference_steps",
                     "guidance_text",
@@ -170,6 +171,14 @@ class VideoService:
             last_id=page[-1].id if page else None,
             has_more=len(jobs) > limit,
         )
+
+    def eta_after(self, event: JobEvent, *, model: str) -> float | None:
+        """Seconds until a running video is completed, as of an event that tells its step."""
+        if event.type not in (EventType.STAGE, EventType.PROGRESS) or "step" not in event.data:
+            return None
+        pace = self.forecasts.pace(model)
+        left_s = pace.left_after(JobStage(event.data["stage"]), step=event.data["step"], total=event.data["total"])
+        return None if left_s is None else round(left_s, 1)
 
     def cancel(self, video_id: str) -> Video:
         """Ask a video to stop; a finished one stays as it is. Raises: JobNotFound."""
@@ -253,7 +262,24 @@ class VideoService:
         duration_s = kept_audio.duration_s if kept_audio else checked[-1].measured["duration_s"]
         if fields.audio_start >= duration_s:
             raise ValidationFailed(f"The sound ends after {duration_s:.2f} seconds.", param="audio_start")
+        size = (kept_image.width, kept_image.height) if kept_image else _size_of(checked[0])
+        _check_crop(fields, size)
         inputs = [kept_image, kept_audio, *(store_input(self.storage, upload) for upload in checked)]
         image = next(item for item in inputs if isinstance(item, ImageInput))
         audio = next(item for item in inputs if isinstance(item, AudioInput))
         return image, audio
+
+
+def _size_of(picture: CheckedUpload) -> tuple[int, int]:
+    return picture.measured["width"], picture.measured["height"]
+
+
+def _check_crop(fields: CreateVideoFields, size: tuple[int, int]) -> None:
+    """Raises: ValidationFailed when the crop reaches out of a picture of `size` (width, height)."""
+    if fields.image_crop is None:
+        return
+    left, top, width, height = fields.image_crop
+    if left + width > size[0] or top + height > size[1]:
+        raise ValidationFailed(
+            f"The picture is {size[0]}x{size[1]} px: the crop reaches out of it.", param="image_crop"
+        )

@@ -60,6 +60,27 @@ def test_video_without_previews_has_none(service: Service) -> None:
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
+def test_inputs_can_be_had_back(service: Service) -> None:
+    """The picture and the sound that a video is made from are served while it waits, as checked: PNG and WAV."""
+    video = service.create(image_crop="8,4,40,30")
+    address = f"/v1/videos/{video['id']}/content?variant="
+
+    picture, sound = service.client.get(address + "image"), service.client.get(address + "audio")
+
+    assert (picture.content[:4], picture.headers["content-type"]) == (b"\x89PNG", "image/png")
+    assert (sound.content[:4], sound.headers["content-type"]) == (b"RIFF", "audio/wav")
+    assert video["parameters"]["image_crop"] == [8, 4, 40, 30]
+
+
+def test_crop_must_lie_within_the_picture(service: Service) -> None:
+    """One that reaches out is refused before anything is kept."""
+    reply = service.post(prompt="a dog", image_crop="30,0,40,30")
+
+    assert (reply.status_code, reply.json()["error"]["param"]) == (422, "image_crop")
+    assert "64x48" in reply.json()["detail"]
+    assert list(service.storage.list_prefix("inputs/")) == []
+
+
 def test_content_url_works_alone_and_expires(service: Service, tmp_path: Path) -> None:
     """A signed link needs nothing else; a changed one, and one that has expired, lead nowhere."""
     service.create()

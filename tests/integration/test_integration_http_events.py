@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from http_service import Service, events_of
 
@@ -39,6 +40,32 @@ def test_events_begin_with_a_snapshot_and_end_with_the_job(service: Service) -> 
     numbers = [number for number, _, _ in events]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert all(data["id"] == video_id for _, _, data in events)
+
+
+def test_progress_tells_how_long_it_will_take(service: Service) -> None:
+    """Once a video's stages were measured, events of the next one tell their step and the seconds that are left."""
+    service.create()
+    first = service.claim()
+    for step in range(2):
+        service.store.report(first, stage=JobStage.KEYFRAMES, step=step, total=4, progress=10)
+    service.complete(first)
+    video_id = service.create()["id"]
+
+    def work() -> None:
+        lease = service.claim()
+        for step in range(12):
+            service.store.report(lease, stage=JobStage.KEYFRAMES, step=step, total=12, progress=10)
+            time.sleep(0.05)
+        service.complete(lease)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    events = events_of(service.client.get(f"/v1/videos/{video_id}/events"))
+    worker.join()
+
+    steps = [data for _, name, data in events if name == "video.progress"]
+    assert all(data["total"] == 12 and data["stage"] == "keyframes" for data in steps)
+    assert any(data.get("eta_seconds", -1) >= 0 for data in steps)
 
 
 def test_reader_that_comes_back_gets_what_it_missed(service: Service) -> None:

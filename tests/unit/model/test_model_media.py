@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from model.clips import AudioClip
-from model.errors import AudioDecodeFailed, AudioTooShort, EncodeFailed, ImageDecodeFailed
+from model.errors import AudioDecodeFailed, AudioTooShort, EncodeFailed, ImageDecodeFailed, InvalidInput
 from model.media.audio import read_audio, write_wav
-from model.media.image import MAX_PIXELS, read_image
+from model.media.image import MAX_PIXELS, Crop, picture_size, read_image
 from model.media.video import read_video, write_video
 
 if TYPE_CHECKING:
@@ -108,6 +108,23 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(ImageDecodeFailed):
         read_image(file, **SIZE)
+
+
+def test_crop_is_cut_out_before_the_picture_is_fitted(tmp_path: Path) -> None:
+    """A rectangle within one colour shows nothing else, also of a picture that was stored at half its size."""
+    corners = Image.new("RGB", (200, 100), "red")
+    corners.paste("blue", (100, 0, 200, 100))
+    file = save(corners, tmp_path / "a.png")
+
+    right = read_image(file, **SIZE, crop=Crop.of_pixels((110, 10, 80, 50), 200, 100))
+    of_twice_the_size = read_image(file, **SIZE, crop=Crop.of_pixels((20, 20, 160, 100), 400, 200))
+
+    assert right.pixels.mean(dim=(1, 2)).tolist() == pytest.approx([-1, -1, 1], abs=0.02)
+    assert of_twice_the_size.pixels.mean(dim=(1, 2)).tolist() == pytest.approx([1, -1, -1], abs=0.02)
+    assert picture_size(file) == (200, 100)
+    for reaching_out in ((0, 0, 201, 10), (150, 0, 51, 10), (0, 60, 10, 41), (-1, 0, 10, 10), (0, 0, 0, 10)):
+        with pytest.raises(InvalidInput, match="200x100"):
+            Crop.of_pixels(reaching_out, 200, 100)
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:

@@ -110,6 +110,19 @@ def test_limits_themselves_are_allowed() -> None:
     assert (fields.guidance_text, fields.guidance_image) == (0.0, 30.0)
 
 
+@pytest.mark.parametrize(
+    "value", ["", "1,2,3", "0,0,15,40", "0,0,40,15", "-1,0,40,40", "0.5,0,40,40", "a,b,c,d", "0,0,40,9999999999"]
+)
+def test_crop_is_four_whole_numbers(value: str) -> None:
+    """A rectangle of pixels is read as such; anything else is told in its own field."""
+    good = parse_fields(CreateVideoFields, {"prompt": "a dog", "image_crop": "40, 0,640,400"}, file_fields=())
+    with pytest.raises(ValidationFailed) as refused:
+        parse_fields(CreateVideoFields, {"prompt": "a dog", "image_crop": value}, file_fields=())
+
+    assert good.image_crop == (40, 0, 640, 400)
+    assert refused.value.param == "image_crop"
+
+
 def test_keyframes_are_frames_or_seconds() -> None:
     """Both spellings of one plan, also mixed and with blanks, are the same frames."""
     frames = (0, 4, 8, 13, 17, 21, 26, 30, 34, 39, 43, 47)

@@ -27,6 +27,7 @@ from service.errors import (
     ValidationFailed,
 )
 from service.media.validation import Upload
+from workers.failpoints import Failpoint, reach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -79,7 +80,9 @@ async def receive_form(request: Request, folder: Path, limits: FormLimits) -> As
                 await run_in_threadpool(reader.write, bytes(batch))
                 batch.clear()
         await run_in_threadpool(reader.write, bytes(batch))
-        yield reader.finish()
+        form = reader.finish()
+        reach(Failpoint.FORM_RECEIVED)
+        yield form
     finally:
         if reader:
             reader.close()

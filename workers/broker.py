@@ -16,6 +16,7 @@ from kombu.exceptions import KombuError
 
 from workers import metrics
 from workers.contract import QUEUE, TASK
+from workers.failpoints import Failpoint, reach
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -68,6 +69,7 @@ class Broker:
 
     def send_ticket(self) -> bool:
         """Tell the workers that there is work; says whether the broker took it, and raises nothing if it did not."""
+        reach(Failpoint.TICKET_SENDING)
         try:
             self._app.send_task(TASK, queue=QUEUE, expires=TICKET_LIFE_S, retry=False, ignore_result=True)
         except self._outages as error:
@@ -75,6 +77,7 @@ class Broker:
             metrics.TICKETS.labels("not_sent").inc()
             return False
         metrics.TICKETS.labels("sent").inc()
+        reach(Failpoint.TICKET_SENT)
         return True
 
     def is_up(self) -> bool:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from workers.errors import StoreUnavailable
+from workers.failpoints import after_commit, before_commit, reach, transaction_name
 from workers.schema import Schema, migrate, read_schema
 
 if TYPE_CHECKING:
@@ -70,8 +71,11 @@ class Database:
 
         Raises: StoreUnavailable.
         """
+        opened_by = transaction_name()
         with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield Transaction(session, self._now(session))
+            reach(before_commit(opened_by))
+        reach(after_commit(opened_by))
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -12,6 +12,7 @@ import structlog
 from workers import metrics
 from workers.attempt_meter import AttemptMeter, Outcome
 from workers.errors import LeaseLost, StoreUnavailable
+from workers.failpoints import Failpoint, reach
 from workers.jobs import TOO_LATE, Failure, Job, JobStatus, Lease
 from workers.runner_handle import RunnerDied
 from workers.runner_messages import Checkpointed, Done, Failed, Previewed, Remedy, RunJob, Step, StopJob, Stopped
@@ -113,6 +114,7 @@ class JobRun:
                     keyframes=self.job.keyframes,
                 )
             )
+            reach(Failpoint.JOB_SENT)
             while True:
                 self.tick()
                 report = self.runner.receive(timeout_s=TICK_S)

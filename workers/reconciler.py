@@ -18,6 +18,7 @@ from workers import metrics
 from workers.broker import open_broker
 from workers.database import Database, upgrade
 from workers.errors import BlobNotFound, Transient
+from workers.failpoints import Failpoint, reach
 from workers.roster import RECONCILING, Roster
 from workers.storage import open_storage
 from workers.upkeep import Upkeep
@@ -97,6 +98,7 @@ class Reconciler:
             for folder in ("outputs", "checkpoints"):
                 for blob in list(self._storage.list_prefix(f"{folder}/{job.id}/")):
                     self._storage.delete(blob.key)
+            reach(Failpoint.BLOBS_PURGED)
             self._upkeep.note_purged(job)
             for key in job.input_keys:
                 self._drop_input(key)
@@ -116,9 +118,10 @@ class Reconciler:
                 self._storage.delete(blob.key)
         for folder in ("outputs", "checkpoints"):
             for blob in list(self._storage.list_prefix(f"{folder}/")):
-                job_id = blob.key.split("/")[1]
-                if blob.modified_at < before and not self._upkeep.is_output_needed(job_id):
-                    self._storage.delete(blob.key)
+                if blob.modified_at < before:
+                    kept = self._upkeep.kept_outputs(blob.key.split("/")[1])
+                    if kept is not None and blob.key not in kept:
+                        self._storage.delete(blob.key)
         sweep_folder(self._settings.temp_dir, before=time.time() - TEMP_LIFE_S)
         self._upkeep.forget_expired(after_s=self._settings.tombstone_seconds)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)

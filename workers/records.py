@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import delete
+
 from workers.contract import VideoRequest
 from workers.jobs import (
     RUNNING_STAGES,
@@ -23,7 +25,7 @@ from workers.jobs import (
 )
 from workers.quarantine import note_poison
 from workers.quota import charge
-from workers.tables import EventRow, FileRow, JobRow
+from workers.tables import CheckpointRow, EventRow, FileRow, JobRow
 from workers.webhooks.outbox import owe
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ def record(transaction: Transaction, row: JobRow, kind: EventType, **extra: obje
 
 
 def finish(transaction: Transaction, row: JobRow, status: JobStatus, *, retention_s: float) -> None:
-    """End a job: nobody owns it, its blobs have a last day, and its last event is written."""
+    """End a job: nobody owns it, its blobs have a last day, no attempt resumes, and its last event is written."""
     charge(transaction, row)
     note_poison(transaction, row)
     row.status = status
@@ -143,6 +145,7 @@ def finish(transaction: Transaction, row: JobRow, status: JobStatus, *, retentio
     row.lease_until = None
     row.completed_at = transaction.now
     row.expires_at = transaction.now + (retention_s if row.retention_s is None else row.retention_s)
+    transaction.session.execute(delete(CheckpointRow).where(CheckpointRow.job_id == row.id))
     record(transaction, row, FINAL_EVENTS[status])
 
 

@@ -17,6 +17,7 @@ import structlog
 from workers.contract import FPS, NUM_FRAMES
 from workers.engine import EngineHooks, EngineJob, MeasuresDevice
 from workers.errors import BlobNotFound
+from workers.failpoints import Failpoint, reach
 from workers.jobs import JobStage, Output
 from workers.previews import Previews
 from workers.runner_messages import Checkpointed, Done, RunJob, Step
@@ -109,8 +110,11 @@ def render(
         check()
         heard = keyframes
         key = f"checkpoints/{job.job_id}/{job.fence}/{stage}.safetensors"
+        reach(Failpoint.CHECKPOINT_UPLOADING)
         storage.put_bytes(key, state, content_type="application/octet-stream")
+        reach(Failpoint.CHECKPOINT_UPLOADED)
         send(Checkpointed(stage, key, hashlib.sha256(state).hexdigest(), keyframes, engine.digest))
+        reach(Failpoint.CHECKPOINT_TOLD)
 
     with TemporaryDirectory(prefix="job-", dir=temp_dir) as folder:
         work = EngineJob(
@@ -165,12 +169,15 @@ def _publish(path: Path, job: RunJob, storage: BlobStore, *, keyframes: Sequence
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     size = path.stat().st_size
+    reach(Failpoint.VIDEO_UPLOADING)
     stored = storage.put_file(key, path, content_type="video/mp4")
+    reach(Failpoint.VIDEO_UPLOADED)
     if stored.size != size:
         raise BrokenOutput(f"{stored.size} of {size} bytes were stored")
     picture = path.with_suffix(".jpg")
     stills.save_thumbnail(picture)
     storage.put_file(thumbnail_key, picture, content_type="image/jpeg")
+    reach(Failpoint.THUMBNAIL_UPLOADED)
     if spritesheet_key is not None:
         stills.save_spritesheet(picture)
         storage.put_file(spritesheet_key, picture, content_type="image/jpeg")

@@ -16,6 +16,7 @@ import structlog
 
 from workers.engine import load_engine
 from workers.errors import BlobNotFound, StorageUnavailable
+from workers.failpoints import Failpoint, reach
 from workers.jobs import Failure
 from workers.logs import configure_logs, named
 from workers.rendering import BrokenOutput, Cancelled, render
@@ -121,7 +122,10 @@ def run_process(connection: Connection, settings: Settings, supervisor_pid: int)
         return
     desk.send(Ready(dict(engine.describe())))
     while True:
-        desk.send(_run_job(desk.next_job(), engine, storage, settings, desk))
+        job = desk.next_job()
+        reach(Failpoint.JOB_RECEIVED)
+        desk.send(_run_job(job, engine, storage, settings, desk))
+        reach(Failpoint.RESULT_TOLD)
 
 
 def start_guard(connection: Connection) -> subprocess.Popen[bytes]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from workers.errors import BlobNotFound, StorageUnavailable
+from workers.failpoints import Failpoint, reach
 from workers.storage import CHUNK_BYTES, BlobStat, checked_key, local_link
 
 if TYPE_CHECKING:
@@ -138,7 +139,9 @@ class LocalBlobStore:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            reach(Failpoint.BLOB_DRAFTED)
             draft.replace(target)
+            reach(Failpoint.BLOB_RENAMED)
             _sync_folder(target.parent)
         except BaseException:
             draft.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ from workers.logs import named
 from workers.records import end_attempt, file_of, finish, origin_of
 from workers.tables import (
     BrowserSessionRow,
-    CheckpointRow,
     EventRow,
     EventTicketRow,
     FileRow,
@@ -23,7 +22,7 @@ from workers.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
 
@@ -34,6 +33,7 @@ logger = structlog.get_logger(__name__)
 
 LOST = Failure("worker_crashed", "The workers that took this job stopped before it was done.")
 PURGE_GRACE_S = 60.0  # a request that saw a row in its last moments may still use what it names
+BLOB_NAMES = ("key", "thumbnail_key", "spritesheet_key")  # in a row's output
 FINAL = tuple(status for status in JobStatus if status.is_terminal)
 
 
@@ -99,8 +99,7 @@ class Upkeep:
             if job.is_deleted:
                 transaction.session.execute(delete(JobRow).where(JobRow.id == job.id))
                 return
-            for table in (CheckpointRow, EventRow):
-                transaction.session.execute(delete(table).where(table.job_id == job.id))
+            transaction.session.execute(delete(EventRow).where(EventRow.job_id == job.id))
             row = transaction.session.get(JobRow, job.id)
             if row is not None:
                 row.purged_at = transaction.now
@@ -144,11 +143,18 @@ class Upkeep:
         with self._database.read() as transaction:
             return any(transaction.session.scalar(query.limit(1)) is not None for query in (by_job, by_file))
 
-    def is_output_needed(self, job_id: str) -> bool:
-        """Whether a job's own blobs must stay."""
-        query = select(JobRow.id).where(JobRow.id == job_id, JobRow.purged_at.is_(None))
+    def kept_outputs(self, job_id: str) -> Collection[str] | None:
+        """Keys of the blobs that a job has made and that must stay; None while it is made, when all of them must.
+
+        A finished one needs its result alone: not its checkpoints, nor what an attempt left that ended too early.
+        """
+        query = select(JobRow.status, JobRow.output).where(JobRow.id == job_id, JobRow.purged_at.is_(None))
         with self._database.read() as transaction:
-            return transaction.session.scalar(query) is not None
+            found = transaction.session.execute(query).first()
+        if found is not None and found.status not in FINAL:
+            return None
+        output = (found.output if found is not None else None) or {}
+        return {output[name] for name in BLOB_NAMES if output.get(name)}
 
     def _end_one_overdue(self) -> str | None:
         with self._database.read() as transaction:

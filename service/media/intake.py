@@ -10,6 +10,7 @@ from service.media.limits import ProbeLimits
 from service.videos.schemas import InputAudio
 from workers.contract import CLIP_SECONDS, AudioInput, ImageInput
 from workers.errors import FileNotKnown
+from workers.failpoints import Failpoint, reach
 
 if TYPE_CHECKING:
     from service.media.validation import CheckedUpload
@@ -35,7 +36,9 @@ def store_input(storage: BlobStore, checked: CheckedUpload) -> ImageInput | Audi
     with checked.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     key = f"inputs/{digest}"
+    reach(Failpoint.INPUT_UPLOADING)
     storage.put_file(key, checked.path, content_type=_CONTENT_TYPES[checked.kind])
+    reach(Failpoint.INPUT_UPLOADED)
     upload = checked.upload
     own = {"key": key, "sha256": upload.sha256, "bytes": upload.size_bytes, **checked.measured}
     kind = ImageInput if checked.kind == "image" else AudioInput

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from workers.errors import BlobNotFound
+from workers.failpoints import Failpoint, reach
 from workers.ids import new_id
 from workers.result_cache import CachedResult
 
@@ -47,6 +48,7 @@ def copy_result(source: Job, storage: BlobStore, *, temp_dir: Path) -> CachedRes
         if storage.put_file(key, path, content_type="video/mp4").size != output.bytes:
             return None
     copy = replace(output, key=key, thumbnail_key=thumbnail_key, spritesheet_key=spritesheet_key)
+    reach(Failpoint.RESULT_COPIED)
     return CachedResult(job_id, source.id, copy)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,7 +64,7 @@ class Blobs:
     def keys(self) -> list[str]:
         """Keys of all blobs."""
         folders = ("inputs", "outputs", "checkpoints")
-        return [blob.key for folder in folders for blob in self.storage.list_prefix(f"{folder}/")]
+        return sorted(blob.key for folder in folders for blob in self.storage.list_prefix(f"{folder}/"))
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def _completed(store: JobStore, blobs: Blobs) -> Job:
     store.save_checkpoint(
         lease, stage=JobStage.KEYFRAMES, key=keys[2], sha256="s", keyframes=KEYFRAMES, engine_digest="e"
     )
-    store.complete(lease, OUTPUT, usage={}, engine={})
+    store.complete(lease, replace(OUTPUT, key=keys[3]), usage={}, engine={})
     return store.get(job.id, tenant=TENANT)
 
 
@@ -118,7 +118,7 @@ def test_video_is_whole_until_its_last_moment_and_gone_after_it(
     clock.advance(KEEP_S - 1)
     reconcile()
     assert store.get(job.id, tenant=TENANT) == job
-    assert len(blobs.keys()) == 4
+    assert blobs.keys() == ["inputs/audio", "inputs/image", f"outputs/{job.id}/1/video.mp4"]
 
     clock.advance(1)
     for call in (store.get, store.request_cancel, store.delete):

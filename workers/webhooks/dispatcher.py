@@ -14,6 +14,7 @@ import structlog
 from workers import metrics
 from workers.database import Database, upgrade
 from workers.errors import Transient
+from workers.failpoints import Failpoint, reach
 from workers.logs import named
 from workers.traces import NO_TRACER, open_tracer
 from workers.webhooks.address import TargetRefused, TargetUnknown, checked_addresses, look_up, parse_target
@@ -101,6 +102,7 @@ class Dispatcher:
                     try_number=due.try_number,
                 )
                 reply, error = self._send(due)
+                reach(Failpoint.WEBHOOK_SENT)
                 span.end(failure=error)
                 metrics.WEBHOOK_SECONDS.labels(error or "delivered").observe(time.monotonic() - began_at)
                 is_done = reply is not None and reply.is_success

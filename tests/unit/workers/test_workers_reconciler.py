@@ -257,6 +257,22 @@ def test_sweep_removes_what_no_row_names(make: Installation) -> None:
     }
 
 
+def test_sweep_leaves_a_finished_job_its_result_alone(make: Installation) -> None:
+    """What an attempt stored that died before its commit goes, and so do checkpoints; a running job keeps all."""
+    job = make.submit()
+    make.claim(lease_s=EXPIRED_S)
+    make.put(f"outputs/{job.id}/1/video.mp4")
+    make.reconciler().reconcile()
+    lease = make.claim()
+    make.reconciler().sweep()
+    assert f"outputs/{job.id}/1/video.mp4" in make.blob_keys()
+
+    make.complete(lease)
+    make.reconciler().sweep()
+
+    assert make.blob_keys() == {"inputs/image", "inputs/audio", f"outputs/{job.id}/2/video.mp4"}
+
+
 def test_sweep_removes_old_temporary_files(make: Installation) -> None:
     """What a killed process left goes after a day; what is in use stays."""
     temp = make.settings.temp_dir

@@ -9,7 +9,7 @@ PORT ?= 8000
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-full-size check fix openapi bench train-mini evaluate-mini clean
+.PHONY: help setup demo serve test test-full-size check fix openapi bench faults load train-mini evaluate-mini clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ openapi: ## write the OpenAPI document to clients/openapi.json, after a change t
 
 bench: $(VENV)/.installed-dev ## measure time, memory and sync, and print the tables of docs/performance.md
 	@$(BIN)/python -m benchmarks.run
+
+faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, everywhere (30 minutes; OPTIONS=--short: 4)
+	@tests/install-servers
+	@$(BIN)/python -m benchmarks.faults $(OPTIONS)
 
 train-mini: $(VENV)/.installed ## train keyvid-mini from a seed into runs/ (hours on two cores)
 	@$(BIN)/keyvid train --out runs/keyvid-mini

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_s3.client import S3Client
 
@@ -62,25 +63,52 @@ def postgres_folder() -> str | None:
     return str(installed[-1]) if installed else None
 
 
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis without persistence; yields its URL."""
+class Server:
+    """One server process on a port of its own, which can be killed and started again on the same data."""
+
+    def __init__(self, name: str, command: Sequence[str], port: int, log: Path) -> None:
+        self.port = port
+        self._name = name
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+        wait_until(lambda: accepts_connections(self.port), what=self._name)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
+    def crash(self) -> None:
+        """End it as a power cut would."""
+        assert self._process is not None
+        for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
+            process.kill()
+        self._process.wait()
+
+
+def make_redis(folder: Path) -> Server:
+    """A Redis without persistence: what was in it is gone when it ends."""
     binary = redis_binary()
     assert binary is not None
     port = free_port()
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: accepts_connections(port), what="Redis")
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait()
+    return Server("Redis", [binary, *arguments], port, folder / "redis.log")
 
 
-@contextmanager
-def postgres_server(folder: Path) -> Iterator[str]:
-    """A PostgreSQL cluster with one empty database; yields its SQLAlchemy URL."""
+def redis_url_of(server: Server) -> str:
+    """Where a Redis of ours answers."""
+    return f"redis://127.0.0.1:{server.port}/0"
+
+
+def make_postgres(folder: Path, *, is_durable: bool = False) -> Server:
+    """A PostgreSQL cluster with one empty database; only a durable one keeps its data through a crash."""
     binaries = postgres_folder()
     assert binaries is not None
     data = folder / "data"
@@ -97,16 +125,35 @@ def postgres_server(folder: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         cwd=folder,
     )
-    options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen([*as_user, f"{binaries}/postgres", "-D", str(data), *options], stdout=log, stderr=log)
+    options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), *([] if is_durable else ["-F"])]
+    return Server("PostgreSQL", [*as_user, f"{binaries}/postgres", "-D", str(data), *options], port, folder / "log")
+
+
+def postgres_url_of(server: Server) -> str:
+    """The SQLAlchemy URL of a PostgreSQL of ours."""
+    return f"postgresql+psycopg://keyvid@127.0.0.1:{server.port}/postgres"
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """A running Redis; yields its URL."""
+    server = make_redis(folder)
+    server.start()
     try:
-        wait_until(lambda: accepts_connections(port), what="PostgreSQL")
-        yield f"postgresql+psycopg://keyvid@127.0.0.1:{port}/postgres"
+        yield redis_url_of(server)
     finally:
-        process.terminate()
-        process.wait()
-        log.close()
+        server.stop()
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[str]:
+    """A running PostgreSQL; yields its SQLAlchemy URL."""
+    server = make_postgres(folder)
+    server.start()
+    try:
+        yield postgres_url_of(server)
+    finally:
+        server.stop()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def install_openapi(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             _describe_access(raw, routers)
             _describe_conventions(raw)
             _describe_headers(raw)
+            _name_forms(raw)
             finished = _simplified(raw, schemas)
             _require_answers_whole(finished)
             app.openapi_schema = finished
@@ -149,6 +150,17 @@ def _describe_headers(document: dict[str, Any]) -> None:
         usual = headers("X-Request-ID", *(("RateLimit", "RateLimit-Policy") if "security" in operation else ()))
         for answer in operation["responses"].values():
             answer["headers"] = {**answer.get("headers", {}), **usual["headers"]}
+
+
+def _name_forms(document: dict[str, Any]) -> None:
+    """Move each form to the schemas under its title: generators name the classes of clients by that."""
+    schemas = document["components"]["schemas"]
+    for operation in _operations(document):
+        content = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+        if content is not None and "title" in content["schema"]:
+            name = content["schema"]["title"]
+            schemas[name] = content["schema"]
+            content["schema"] = {"$ref": f"#/components/schemas/{name}"}
 
 
 def _require_answers_whole(document: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def list_videos(
     "/{video_id}",
     operation_id="getVideo",
     responses={
-        200: headers(*_POLLING),
+        200: {"model": Video, **headers(*_POLLING)},
         304: {"description": "Nothing has changed since the ETag that was sent.", **headers(*_POLLING)},
         **problems(404, 410, 503),
     },
@@ -103,7 +103,7 @@ def get_video(
     response: Response,
     videos: VideosDep,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=1000)] = None,
-) -> Any:  # noqa: ANN401  (a Video, or a bare 304; the schema below says which)
+) -> Any:  # noqa: ANN401  (a Video, or a bare 304, as documented above)
     """Read a video: its status, stage and progress, and its result once it is completed."""
     if if_none_match is not None:  # most polls end here, at a fraction of the cost
         glance, position = videos.glance(video_id)

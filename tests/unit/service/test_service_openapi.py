@@ -64,7 +64,9 @@ def test_everything_is_described(document: dict[str, Any]) -> None:
     for operation in operations(document):
         assert operation["summary"], operation["operationId"]
         assert operation["description"], operation["operationId"]
-        assert all(answer["description"] for answer in operation["responses"].values()), operation["operationId"]
+        for answer in operation["responses"].values():
+            assert answer["description"], operation["operationId"]
+            assert all(content["schema"] for content in answer.get("content", {}).values()), operation["operationId"]
 
 
 def test_answers_are_whole(document: dict[str, Any]) -> None:
@@ -124,8 +126,9 @@ def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
 def test_create_form_shows_files_and_fields(document: dict[str, Any]) -> None:
     """The form of a new video has binary files for both kinds of generator, and every field with its range."""
     content = document["paths"]["/v1/videos"]["post"]["requestBody"]["content"]
-    form = content["multipart/form-data"]["schema"]
+    form = document["components"]["schemas"]["CreateVideo"]
 
+    assert content["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/CreateVideo"}
     assert list(content) == ["multipart/form-data"]
     for name in ("input_reference", "audio"):
         assert form["properties"][name]["format"] == "binary"

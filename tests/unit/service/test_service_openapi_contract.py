@@ -81,7 +81,7 @@ def test_taking_away_is_found(changed: dict[str, Any]) -> None:
 def test_asking_for_more_is_found(changed: dict[str, Any]) -> None:
     """A narrower bound, a new bound, a new pattern and a newly required field are breaks; wider bounds are not."""
     before = surface(changed)
-    form = changed["paths"]["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form = changed["components"]["schemas"]["CreateVideo"]
     form["required"].append("seed")
     form["properties"]["prompt"] |= {"maxLength": 100, "pattern": "^a"}
     form["properties"]["audio_start"]["maximum"] = 10

@@ -64,6 +64,10 @@ def generate(
     interpolation_mode: Annotated[
         Literal["released", "freenoise"] | None, typer.Option(help="How all frames are made from the keyframes.")
     ] = None,
+    preset: Annotated[
+        Literal["exact", "balanced", "fast"],
+        typer.Option(help="Time against fidelity: exact samples as the model was made for, fast in a fraction of it."),
+    ] = "exact",
     motion_strength: Annotated[float, typer.Option(help="How far things move: 2 is twice as far. 0.25 to 3.")] = 1.0,
     keyframes: Annotated[
         str | None,
@@ -94,6 +98,7 @@ def generate(
             guidance_audio=guidance_audio,
             interpolation_mode=interpolation_mode,
             motion_strength=motion_strength,
+            preset=preset,
             reference_compat=reference_compat,
         )
         clip = _read_sound(audio, start_s=audio_start).clip
@@ -318,6 +323,7 @@ def _generation_report(
         "output": str(output),
         "model": config.name,
         "seed": params.seed,
+        "preset": params.preset,
         "motion_strength": params.motion_strength,
         "reference_compat": params.reference_compat,
         "frames": config.video.frames,

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import safetensors.torch
 import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Stage = Literal["localization", "keyframes", "interpolation"]
 InterpolationMode = Literal["released", "freenoise"]
+Preset = Literal["exact", "balanced", "fast"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 MAX_SEED = 2**32 - 1
 MAX_INFERENCE_STEPS = 200
@@ -40,6 +42,7 @@ class GenerationParams:
         interpolation_mode: `released` (what the published numbers were made with) or `freenoise` (the paper's windows).
         motion_strength: how far things move, as a multiple of what the model drafts, 0.25 to 3; models of latent flow.
         keyframes: frames to paint, ascending from 0, instead of those that the localizer hears.
+        preset: how much time may go into fidelity: `exact` is the model's own sampling; see `model.presets`.
         reference_compat: whether to repeat two defects of the published evaluation: stereo sound is heard interleaved,
             and keyframes pass through a lossy video before they are interpolated.
 
@@ -55,8 +58,11 @@ class GenerationParams:
     motion_strength: float = 1.0
     keyframes: tuple[int, ...] | None = None
     reference_compat: bool = False
+    preset: Preset = "exact"
 
     def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise InvalidParams(f"preset must be one of {', '.join(PRESETS)}, not {self.preset}")
         if not 0 <= self.seed <= MAX_SEED:
             raise InvalidParams(f"seed must be 0 to {MAX_SEED}, not {self.seed}")
         steps = self.num_inference_steps

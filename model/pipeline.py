@@ -29,6 +29,7 @@ from model.media.faces import NO_FACE, find_face
 from model.media.reference_compat import as_released_loader, through_video
 from model.memory_plan import plan_memory
 from model.placement import Placement, visitors
+from model.presets import stage_sampling
 from model.pretrained import (
     COMPONENTS,
     Components,
@@ -315,7 +316,7 @@ class KeyVIDPipeline:
                 first_frame,
                 [plan.indices],
                 stage=self.config.keyframes,
-                sampling=self.config.keyframes.sampling(params),
+                sampling=stage_sampling(self.config, "keyframes", params),
                 noise=noise,
                 hooks=hooks,
                 guidance_batch=self.guidance_batch,
@@ -347,7 +348,7 @@ class KeyVIDPipeline:
                 plan.indices,
                 stage=self.config.interpolation,
                 mode=params.interpolation_mode or self.config.interpolation_mode,
-                sampling=self.config.interpolation.sampling(params),
+                sampling=stage_sampling(self.config, "interpolation", params),
                 noise=noise,
                 hooks=hooks,
                 guidance_batch=self.guidance_batch,

@@ -6,7 +6,7 @@ nothing: the database row decides which job runs (docs/architecture.md).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,8 @@ NUM_KEYFRAMES = 12
 
 ImageFit = Literal["cover", "contain", "stretch"]
 InterpolationMode = Literal["released", "freenoise"]
+Preset = Literal["exact", "balanced", "fast"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 
 class Payload(BaseModel):
@@ -72,6 +74,7 @@ class VideoRequest(Payload):
     guidance_image: float | None = None
     guidance_audio: float | None = None
     interpolation_mode: InterpolationMode | None = None
+    preset: Preset = Field("exact", description="Time against fidelity; exact is the model's own sampling.")
     motion_strength: float = Field(1.0, description="How far things move, as a multiple of the model's own.")
     keyframes: tuple[int, ...] | None = Field(None, description="Frames to paint, in place of those that are heard.")
     preview: bool = Field(False, description="Whether small pictures are stored while it is made.")

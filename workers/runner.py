@@ -177,6 +177,7 @@ class ModelEngine:
             guidance_audio=request.guidance_audio,
             interpolation_mode=request.interpolation_mode,
             motion_strength=request.motion_strength,
+            preset=request.preset,
             keyframes=request.keyframes,
             reference_compat=request.reference_compat,
         )

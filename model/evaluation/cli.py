@@ -9,7 +9,14 @@ import typer
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
-_PARTS = ("localization", "held-out", "unheard", "settings", "photographs")  # as in `session.PARTS`, without torch
+_PARTS = (
+    "localization",
+    "held-out",
+    "unheard",
+    "settings",
+    "presets",
+    "photographs",
+)  # as in `session.PARTS`, without torch
 _QUICK_SHARE = 20  # with --quick, a twentieth of the clips
 
 

@@ -107,16 +107,17 @@ class Reader:
         subject = Subject(self.pipeline, self.codec, scene, other, seed)
         truth = None if scene.truth is None else MotionTruth.of(scene.truth, self.codec)
         videos = {
-            row.name: self._read_video(row.make(subject), scene, is_encoded=row.is_encoded, truth=truth)
+            row.name: self.read_video(row.make(subject), scene, is_encoded=row.is_encoded, truth=truth)
             for row in self.rows
             if scene.truth is not None or not row.needs_truth
         }
         motion = 0.0 if truth is None else float(truth.curve.mean())
         return SceneReading(scene.name, scene.kind, scene.event_times_s, motion, videos)
 
-    def _read_video(
+    def read_video(
         self, latents: torch.Tensor, scene: Scene, *, is_encoded: bool, truth: MotionTruth | None
     ) -> VideoReading:
+        """Read the video that latents `[1, C, 48, h, w]` make of a scene."""
         config = self.pipeline.config
         frames = play_back(self.pipeline, latents, scene) if is_encoded else None
         drawn = drawn_displacement(latents, self.codec)

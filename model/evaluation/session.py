@@ -14,10 +14,12 @@ from model.evaluation.judging import judge_table
 from model.evaluation.localization import hear_clips
 from model.evaluation.mixing import CONDITIONS, NUM_MIXED
 from model.evaluation.photographs import PHOTOGRAPHS, photograph_table, read_photographs
+from model.evaluation.presets import presets_table, read_presets
 from model.evaluation.rows import DRAFT, GENERATED, ROWS
 from model.evaluation.scenes import SceneKey
 from model.evaluation.settings import SETTINGS, read_settings, settings_table
 from model.evaluation.survey import Survey, read_scenes
+from model.generation import PRESETS
 from model.pipeline import KeyVIDPipeline
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from model.evaluation.report import ReportTable
 
 _SETTINGS_CLIPS = 24
+_PRESET_CLIPS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,16 @@ def _settings(session: Session, console: Console) -> Iterator[ReportTable]:
     yield settings_table(readings, count)
 
 
+def _presets(session: Session, console: Console) -> Iterator[ReportTable]:
+    pipeline = KeyVIDPipeline.from_pretrained(session.model)
+    count = max(2, _PRESET_CLIPS // session.share)
+    video = pipeline.config.video
+    scenes = [SceneKey("held-out", number).make(height=video.height, width=video.width) for number in range(count)]
+    with _bar(console, "presets", count * len(PRESETS)) as advance:
+        readings = read_presets(pipeline, scenes, on_video=advance)
+    yield presets_table(readings)
+
+
 def _photographs(session: Session, console: Console) -> Iterator[ReportTable]:
     pipeline = KeyVIDPipeline.from_pretrained(session.model)
     with _bar(console, "photographs", len(PHOTOGRAPHS)) as advance:
@@ -133,6 +146,7 @@ PARTS: Mapping[str, Callable[[Session, Console], Iterator[ReportTable]]] = {
     "held-out": _held_out,
     "unheard": _unheard,
     "settings": _settings,
+    "presets": _presets,
     "photographs": _photographs,
 }
 

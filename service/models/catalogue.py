@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.models.schemas import Model, ModelInputs
-from workers.contract import CLIP_SECONDS, FPS, NUM_FRAMES
+from workers.contract import CLIP_SECONDS, FPS, NUM_FRAMES, PRESETS
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -32,6 +32,7 @@ def list_models(settings: ServiceSettings) -> list[Model]:
             seconds=[f"{CLIP_SECONDS:g}"],
             fps=FPS,
             num_frames=NUM_FRAMES,
+            presets=list(PRESETS),
             inputs=inputs,
         )
         for name in (settings.model_name,)

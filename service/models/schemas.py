@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from workers.contract import Preset
+
 
 class ModelInputs(BaseModel):
     """What may be sent to a model. Sizes are bytes, lengths seconds."""
@@ -34,6 +36,7 @@ class Model(BaseModel):
     seconds: list[str] = Field(description="Lengths it makes, in seconds, as text.", examples=[["2"]])
     fps: int = Field(description="Frames per second.", examples=[24])
     num_frames: int = Field(description="Frames of a video.", examples=[48])
+    presets: list[Preset] = Field(description="What `preset` of a request may be, the most faithful first.")
     inputs: ModelInputs = Field(description="What may be sent to it.")
 
 

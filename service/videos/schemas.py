@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from service.forms import clean_prompt, parse_crop, parse_keyframes, parse_metadata
-from workers.contract import NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode
+from workers.contract import NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode, Preset
 from workers.jobs import JobStage, JobStatus, Priority
 
 MAX_PROMPT = 2000
@@ -67,6 +67,11 @@ class CreateVideoFields(BaseModel):
     )
     motion_strength: Annotated[float, Field(ge=0.25, le=3, allow_inf_nan=False)] = Field(
         1.0, description="How far things move: 2 is twice as far. keyvid-mini only."
+    )
+    preset: Preset = Field(
+        "exact",
+        description="Time against fidelity: `exact` samples as the model was made for, `balanced` in less time, `fast`"
+        " in the least. Steps that are given go before the preset's.",
     )
     keyframes: Annotated[
         tuple[int, ...] | None,
@@ -240,6 +245,7 @@ class VideoParameters(_Answer):
     guidance_audio: float | None = Field(None, description="0 to 30.", examples=[4.0])
     interpolation_mode: InterpolationMode | None = Field(None, description="How the frames between keyframes are made.")
     motion_strength: float = Field(1.0, description="0.25 to 3.")
+    preset: Preset = Field("exact", description="Time against fidelity.")
     keyframes: list[int] | None = Field(
         None, description="The frames that the caller chose.", examples=[[0, 4, 9, 13, 17, 21, 26, 30, 34, 38, 43, 47]]
     )

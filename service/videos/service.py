@@ -123,6 +123,7 @@ class VideoService:
                     "guidance_audio",
                     "interpolation_mode",
                     "motion_strength",
+                    "preset",
                     "keyframes",
                     "reference_compat",
                     "preview",

@@ -32,6 +32,7 @@ _HERE = {
     "guidance_audio",
     "interpolation_mode",
     "motion_strength",
+    "preset",
     "keyframes",
     "reference_compat",
     "model",
@@ -82,6 +83,7 @@ def _params(options: VideoOptions) -> GenerationParams:
         guidance_audio=options.get("guidance_audio"),
         interpolation_mode=options.get("interpolation_mode"),
         motion_strength=options.get("motion_strength", 1.0),
+        preset=options.get("preset", "exact"),
         keyframes=None if keyframes is None else tuple(keyframes),
         reference_compat=options.get("reference_compat", False),
     )

@@ -25,6 +25,7 @@ class VideoOptions(TypedDict, total=False):
 
     `seed` (0 to 2**32 - 1) gives the same frames for the same request; `audio_start` is where in the sound the video
     begins, in seconds; `guidance_*` are 0 to 30 with 1 as no extra push; `motion_strength` is 0.25 to 3;
+    `preset` trades time against fidelity;
     `keyframes` are twelve frames, ascending from 0 to at most 47, in place of those that are heard.
     """
 
@@ -37,6 +38,7 @@ class VideoOptions(TypedDict, total=False):
     guidance_audio: float
     interpolation_mode: Literal["freenoise", "released"]
     motion_strength: float
+    preset: Literal["exact", "balanced", "fast"]
     keyframes: Sequence[int]
     reference_compat: bool
     model: str

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from service.errors import Busy, KeyframesNeeded, LocalizerUnavailable
-from workers.listening.protocol import HEAR_PATH, UNIX, short_path
+from workers.listening.protocol import HEAR_PATH, REQUEST_ID_HEADER, UNIX, short_path
 from workers.records import keyframes_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class ListenerLine:
             address = urlsplit(self._url)
             connection = HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE_S)
         try:
-            connection.request("POST", HEAR_PATH, wav, {"Content-Type": "audio/wav"})
+            asked_by = structlog.contextvars.get_contextvars().get("request_id", "")
+            headers = {"Content-Type": "audio/wav", REQUEST_ID_HEADER.decode(): asked_by}
+            connection.request("POST", HEAR_PATH, wav, headers)
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:

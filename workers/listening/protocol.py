@@ -18,6 +18,7 @@ HEAR_PATH = "/hear"
 ALIVE_PATH = "/livez"
 MAX_WAV_BYTES = 1 << 19  # two seconds at 48 kHz in stereo take 384 kB
 UNIX = "unix:"
+REQUEST_ID_HEADER = b"x-request-id"  # of the request that the API answers, for the log
 
 
 @contextmanager

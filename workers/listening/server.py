@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,8 +17,10 @@ from urllib.parse import urlsplit
 import structlog
 import uvicorn
 
+from workers.jobs import Origin
 from workers.listening.hearing import CannotHear, NotASound, load_hearing
-from workers.listening.protocol import ALIVE_PATH, HEAR_PATH, MAX_WAV_BYTES, UNIX, short_path
+from workers.listening.protocol import ALIVE_PATH, HEAR_PATH, MAX_WAV_BYTES, REQUEST_ID_HEADER, UNIX, short_path
+from workers.logs import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +51,11 @@ class ListenerApp:
         if route == ("GET", ALIVE_PATH):
             status, body = 200, {"status": "ok"}
         elif route == ("POST", HEAR_PATH):
-            status, body = await self._answer(await _body(receive))
+            request_id = dict(scope["headers"]).get(REQUEST_ID_HEADER, b"").decode("latin-1")
+            with named(Origin(request_id or None)):
+                began = time.perf_counter()
+                status, body = await self._answer(await _body(receive))
+                logger.info("sound_heard", status=status, seconds=round(time.perf_counter() - began, 4))
         else:
             status, body = 404, {"code": "not_found"}
         headers = [(b"content-type", b"application/json")]

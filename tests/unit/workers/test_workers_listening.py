@@ -8,6 +8,8 @@ import threading
 from typing import Any
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from tests import uploads
 from workers.jobs import Keyframes
@@ -29,7 +31,8 @@ async def ask(app: ListenerApp, body: bytes = b"wav", path: str = "/hear", metho
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await app({"type": "http", "method": method, "path": path}, receive, send)
+    headers = [(b"x-request-id", b"req-1")]
+    await app({"type": "http", "method": method, "path": path, "headers": headers}, receive, send)
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
@@ -42,6 +45,14 @@ async def test_answers_what_is_heard() -> None:
     assert (status, document["indices"], document["source"]) == (200, [0, 4], "keyvid-mini")
     assert (await ask(app, path="/livez", method="GET"))[0] == 200
     assert (await ask(app, path="/other"))[0] == 404
+
+
+async def test_line_of_the_log_names_the_request() -> None:
+    """The id that the API's own lines of the same request have."""
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        await ask(ListenerApp(lambda _wav: HEARD))
+
+    assert [(line["event"], line["request_id"], line["status"]) for line in lines] == [("sound_heard", "req-1", 200)]
 
 
 @pytest.mark.parametrize(("error", "expected"), [(CannotHear, 409), (NotASound, 422)])

@@ -33,6 +33,7 @@ from service.openapi_document import install_openapi
 from service.problem_details import install_error_handlers
 from service.settings import ServiceSettings
 from service.sharing import routes as sharing
+from service.uploads import routes as uploads
 from service.videos import follow_routes as follow
 from service.videos import routes as videos
 from service.videos.forecasts import Forecasts
@@ -49,6 +50,7 @@ from workers.quota import default_limits
 from workers.roster import Roster
 from workers.storage import open_storage
 from workers.traces import open_tracer
+from workers.uploads import Uploads
 from workers.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ ROUTERS = (
     sharing.links,
     sharing.shared,
     files.router,
+    uploads.router,
     localizations.router,
     models.router,
     webhooks.endpoints,
@@ -109,6 +112,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     places=QueuePlaces(store),
                     gate=Gate(keys, BrowserSessions(store.database, keys), settings),
                     tickets=EventTickets(store.database),
+                    uploads=Uploads(store.database),
                     keys=keys,
                     webhooks=WebhookStore(store.database),
                     roster=Roster(store.database),

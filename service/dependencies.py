@@ -26,6 +26,7 @@ from workers.quarantine import Quarantine
 from workers.roster import Roster
 from workers.storage import BlobStore
 from workers.traces import Tracer
+from workers.uploads import Uploads
 from workers.webhooks.store import WebhookStore
 
 
@@ -44,6 +45,7 @@ class Resources:
     places: QueuePlaces
     gate: Gate
     tickets: EventTickets
+    uploads: Uploads
     keys: KeyStore
     webhooks: WebhookStore
     roster: Roster

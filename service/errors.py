@@ -128,6 +128,13 @@ class KeyframesNeeded(Conflict):
     title = "Keyframes needed"
 
 
+class UploadIncomplete(Conflict):
+    """The bytes have not arrived yet: send them to the upload's `upload_url`, then complete it."""
+
+    code = "upload_incomplete"
+    title = "Upload incomplete"
+
+
 class NotReady(Conflict):
     """The video is not ready yet."""
 
@@ -155,6 +162,13 @@ class FileHasExpired(ContentExpired):
 
     code = "file_expired"
     title = "File expired"
+
+
+class UploadHasExpired(ContentExpired):
+    """The upload was not completed in time: begin another one."""
+
+    code = "upload_expired"
+    title = "Upload expired"
 
 
 class PayloadTooLarge(ServiceError):
@@ -199,6 +213,13 @@ class RefusedUpload(ValidationFailed):
     def __init__(self, detail: str, *, code: str, param: str) -> None:
         super().__init__(detail, param=param)
         self.code = code
+
+
+class UploadMismatch(ValidationFailed):
+    """What arrived has not the size or the SHA-256 that was announced."""
+
+    code = "upload_mismatch"
+    title = "Upload mismatch"
 
 
 class Quarantined(ValidationFailed):

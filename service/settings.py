@@ -49,6 +49,7 @@ class ServiceSettings(Settings):
     max_event_streams: int = Field(500, ge=1, description="Event streams open at once.")
     event_poll_seconds: float = Field(0.25, gt=0, description="How often new events are looked for.")
     min_free_bytes: int = Field(200_000_000, ge=0, description="Free disk below which nothing is accepted.")
+    upload_seconds: int = Field(3600, ge=60, le=604_800, description="How long a direct upload may take.")
     link_seconds: int = Field(3600, ge=1, le=604_800, description="How long a signed link to a video works.")
 
     @field_validator("cors_origins", mode="before")

@@ -27,6 +27,14 @@ class FileExpired(FileNotKnown):
     """The file has passed its last day."""
 
 
+class UploadNotKnown(WorkerError):
+    """There is no such upload."""
+
+
+class UploadExpired(UploadNotKnown):
+    """The upload was not completed in time."""
+
+
 class KeyNotKnown(WorkerError):
     """There is no such API key."""
 

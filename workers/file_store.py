@@ -16,8 +16,26 @@ from workers.tables import FileRow
 
 if TYPE_CHECKING:
     from workers.access import Actor
-    from workers.database import Database
+    from workers.database import Database, Transaction
     from workers.jobs import StoredFile
+
+
+def insert_file(transaction: Transaction, file: StoredFile, *, keep_s: float | None) -> StoredFile:
+    """Write the row of a file as part of a transaction; see `FileStore.add_file`."""
+    expires_at = None if keep_s is None else transaction.now + keep_s
+    kept = replace(file, id=file.id or new_id("file"), created_at=transaction.now, expires_at=expires_at)
+    row = FileRow(
+        id=kept.id,
+        tenant=kept.tenant,
+        purpose=kept.purpose,
+        filename=kept.filename,
+        key=kept.media.get("key"),
+        media=dict(kept.media),
+        created_at=kept.created_at,
+        expires_at=kept.expires_at,
+    )
+    transaction.session.add(row)
+    return kept
 
 
 class FileStore:
@@ -31,21 +49,7 @@ class FileStore:
         Times and a missing id are filled in.
         """
         with self._database.write() as transaction:
-            expires_at = None if keep_s is None else transaction.now + keep_s
-            kept = replace(file, id=file.id or new_id("file"), created_at=transaction.now, expires_at=expires_at)
-            transaction.session.add(
-                FileRow(
-                    id=kept.id,
-                    tenant=kept.tenant,
-                    purpose=kept.purpose,
-                    filename=kept.filename,
-                    key=kept.media.get("key"),
-                    media=dict(kept.media),
-                    created_at=kept.created_at,
-                    expires_at=kept.expires_at,
-                )
-            )
-            return kept
+            return insert_file(transaction, file, keep_s=keep_s)
 
     def get_file(self, file_id: str, *, tenant: str) -> StoredFile:
         """Read one file of a tenant.

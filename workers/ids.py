@@ -10,7 +10,7 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o
 LENGTH = 26  # 128 bits in fives
 
 
-def new_id(noun: Literal["video", "file", "key", "endpoint", "delivery", "share"]) -> str:
+def new_id(noun: Literal["video", "file", "key", "endpoint", "delivery", "share", "upload"]) -> str:
     """Make an id such as `video_01jd5m...`: 48 bits of time, then 74 random bits."""
     number = uuid7().int
     digits = (ALPHABET[(number >> shift) & 31] for shift in range(5 * (LENGTH - 1), -1, -5))

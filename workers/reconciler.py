@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import structlog
 
-from workers import metrics
+from workers import metrics, uploads
 from workers.broker import open_broker
 from workers.database import Database, upgrade
 from workers.errors import BlobNotFound, Transient
@@ -115,6 +115,9 @@ class Reconciler:
         before = time.time() - self._settings.orphan_seconds
         for blob in list(self._storage.list_prefix("inputs/")):
             if blob.modified_at < before and not self._upkeep.is_input_needed(blob.key):
+                self._storage.delete(blob.key)
+        for blob in list(self._storage.list_prefix(f"{uploads.PREFIX}/")):
+            if blob.modified_at < before and not self._upkeep.is_upload_pending(blob.key.split("/")[1]):
                 self._storage.delete(blob.key)
         for folder in ("outputs", "checkpoints"):
             for blob in list(self._storage.list_prefix(f"{folder}/")):

@@ -11,11 +11,12 @@ import hmac
 import re
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from workers.settings import Settings
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 MAX_KEY_LENGTH = 200
 SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 CHUNK_BYTES = 256 * 1024
+UPLOAD_HEADERS = MappingProxyType({"Content-Type": "application/octet-stream"})
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLink:
+    """Where a blob may be PUT by whoever has the link, and the header fields that must come with it."""
+
+    url: str
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,13 @@ class BlobStore(Protocol):
         """
         ...
 
+    def signed_upload(self, key: str, *, expires_s: int, size: int) -> UploadLink:
+        """Make a link by which anybody may PUT exactly `size` bytes under the key for `expires_s` seconds.
+
+        Local storage answers with a path below the API's own address.
+        """
+        ...
+
     def ping(self) -> None:
         """Prove that blobs can be written."""
         ...
@@ -125,6 +142,20 @@ def is_local_link_valid(signing_key: bytes, key: str, *, expires: int, filename:
     return hmac.compare_digest(genuine.encode(), signature.encode()) and expires >= time.time()
 
 
-def _signature(signing_key: bytes, key: str, expires: int, filename: str) -> str:
-    message = "\n".join(("keyvid-blob-v1", key, str(expires), filename))
+def local_upload(signing_key: bytes, key: str, *, expires_s: int, size: int) -> UploadLink:
+    """Make a signed link for the upload of a local blob of `size` bytes."""
+    expires = int(time.time()) + expires_s
+    signature = _signature(signing_key, key, expires, str(size), purpose="keyvid-upload-v1")
+    query = {"expires": expires, "size": size, "signature": signature}
+    return UploadLink(f"/v1/blobs/{quote(checked_key(key))}?{urlencode(query)}", UPLOAD_HEADERS)
+
+
+def is_local_upload_valid(signing_key: bytes, key: str, *, expires: int, size: int, signature: str) -> bool:
+    """Whether a link for an upload was made by this installation for this key and size, and has not expired."""
+    genuine = _signature(signing_key, key, expires, str(size), purpose="keyvid-upload-v1")
+    return hmac.compare_digest(genuine.encode(), signature.encode()) and expires >= time.time()
+
+
+def _signature(signing_key: bytes, key: str, expires: int, detail: str, *, purpose: str = "keyvid-blob-v1") -> str:
+    message = "\n".join((purpose, key, str(expires), detail))
     return hmac.new(signing_key, message.encode(), hashlib.sha256).hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from workers.errors import BlobNotFound, StorageUnavailable
 from workers.failpoints import Failpoint, reach
-from workers.storage import CHUNK_BYTES, BlobStat, checked_key, local_link
+from workers.storage import CHUNK_BYTES, BlobStat, UploadLink, checked_key, local_link, local_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,10 @@ class LocalBlobStore:
     def signed_url(self, key: str, *, expires_s: int, filename: str) -> str:
         """Make an expiring link below the API's own address."""
         return local_link(self._signing_key, key, expires_s=expires_s, filename=filename)
+
+    def signed_upload(self, key: str, *, expires_s: int, size: int) -> UploadLink:
+        """Make an expiring link below the API's own address, for one PUT of exactly `size` bytes."""
+        return local_upload(self._signing_key, key, expires_s=expires_s, size=size)
 
     def ping(self) -> None:
         """Prove that blobs can be written."""

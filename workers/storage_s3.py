@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from workers.errors import BlobNotFound, StorageUnavailable
-from workers.storage import CHUNK_BYTES, BlobStat, checked_key
+from workers.storage import CHUNK_BYTES, UPLOAD_HEADERS, BlobStat, UploadLink, checked_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +126,18 @@ class S3BlobStore:
         }
         with _translated():
             return self._public_client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=expires_s)
+
+    def signed_upload(self, key: str, *, expires_s: int, size: int) -> UploadLink:
+        """Make a presigned link for a PUT of exactly `size` bytes: the length is signed."""
+        parameters = {
+            "Bucket": self._bucket,
+            "Key": checked_key(key),
+            "ContentLength": size,
+            "ContentType": UPLOAD_HEADERS["Content-Type"],
+        }
+        with _translated():
+            url = self._public_client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=expires_s)
+        return UploadLink(url, UPLOAD_HEADERS)
 
     def sweep_drafts(self, *, before: float) -> int:
         """Abort uploads in parts that were begun before a time in unix seconds and never ended; returns how many."""

@@ -134,6 +134,27 @@ class FileRow(Base):
     purged_at: Mapped[float | None] = mapped_column(Float(53))
 
 
+class UploadRow(Base):
+    """One file that its caller sends straight to storage; once completed it is a file of the id `file_id`."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        Index("ix_uploads_tenant_expires_at", "tenant", "expires_at"),
+        Index("ix_uploads_expires_at", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    file_id: Mapped[str] = mapped_column(String(40))
+    purpose: Mapped[str] = mapped_column(String(16))
+    filename: Mapped[str] = mapped_column(Text)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float] = mapped_column(Float(53))
+    expires_at: Mapped[float] = mapped_column(Float(53))
+    completed_at: Mapped[float | None] = mapped_column(Float(53))
+
+
 class WorkerRow(Base):
     """One worker process, as it last said."""
 

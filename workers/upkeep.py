@@ -19,6 +19,7 @@ from workers.tables import (
     FileRow,
     JobRow,
     ShareLinkRow,
+    UploadRow,
 )
 
 if TYPE_CHECKING:
@@ -121,15 +122,15 @@ class Upkeep:
                 row.key, row.filename, row.media = None, "", {}
 
     def forget_expired(self, *, after_s: float) -> None:
-        """Drop the rows of jobs and files that were purged, and links that ended, at least `after_s` seconds ago.
+        """Drop the rows of jobs and files purged, and of links and uploads ended, at least `after_s` seconds ago.
 
         Tickets and sessions go as soon as they have ended.
         """
         with self._database.write() as transaction:
             for ended in (EventTicketRow, BrowserSessionRow):
                 transaction.session.execute(delete(ended).where(ended.expires_at <= transaction.now))
-            old_links = delete(ShareLinkRow).where(ShareLinkRow.expires_at <= transaction.now - after_s)
-            transaction.session.execute(old_links)
+            for over in (ShareLinkRow, UploadRow):
+                transaction.session.execute(delete(over).where(over.expires_at <= transaction.now - after_s))
             for table in (JobRow, FileRow):
                 transaction.session.execute(delete(table).where(table.purged_at <= transaction.now - after_s))
 
@@ -142,6 +143,16 @@ class Upkeep:
         by_file = select(FileRow.id).where(FileRow.key == key, FileRow.purged_at.is_(None))
         with self._database.read() as transaction:
             return any(transaction.session.scalar(query.limit(1)) is not None for query in (by_job, by_file))
+
+    def is_upload_pending(self, upload_id: str) -> bool:
+        """Whether the bytes of an upload may still be completed to a file."""
+        with self._database.read() as transaction:
+            query = select(UploadRow.id).where(
+                UploadRow.id == upload_id,
+                UploadRow.completed_at.is_(None),
+                UploadRow.expires_at > transaction.now - PURGE_GRACE_S,
+            )
+            return transaction.session.scalar(query) is not None
 
     def kept_outputs(self, job_id: str) -> Collection[str] | None:
         """Keys of the blobs that a job has made and that must stay; None while it is made, when all of them must.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
 from workers.errors import StorageUnavailable
-from workers.storage import is_local_link_valid
+from workers.storage import is_local_link_valid, is_local_upload_valid
 from workers.storage_local import LocalBlobStore
 
 if TYPE_CHECKING:
@@ -106,3 +106,21 @@ def test_unfinished_files_are_swept_when_old(tmp_path: Path) -> None:
     assert (kept, swept) == (0, 1)
     assert [blob.key for blob in store.list_prefix("inputs/")] == ["inputs/a"]
     assert not draft.exists()
+
+
+def test_upload_link_is_for_one_key_and_size_and_no_download(tmp_path: Path) -> None:
+    """A link that takes bytes takes so many under its key, and opens nothing; a link that gives bytes takes none."""
+    link = _store(tmp_path).signed_upload(KEY, expires_s=60, size=5)
+    query = dict(parse_qsl(urlsplit(link.url).query))
+    expires, signature = int(query["expires"]), query["signature"]
+
+    def takes(key: str = KEY, *, size: int = 5, expires: int = expires, signature: str = signature) -> bool:
+        return is_local_upload_valid(SIGNING_KEY, key, expires=expires, size=size, signature=signature)
+
+    assert takes()
+    assert not takes("outputs/video_b/1/video.mp4")
+    assert not takes(size=6)
+    assert not takes(expires=expires + 1)
+    assert not is_local_link_valid(SIGNING_KEY, KEY, expires=expires, filename="5", signature=signature)
+    _, download = _link(tmp_path)
+    assert not takes(expires=int(download["expires"]), signature=download["signature"])

@@ -59,7 +59,7 @@ async def put_blob(  # noqa: PLR0917
     request: Request,
     key: str,
     expires: int,
-    size: Annotated[int, Query(ge=1)],
+    size: Annotated[int, Query(ge=1, description="How many bytes the link takes.", examples=[336_044])],
     signature: Annotated[str, Query(max_length=128)],
     settings: SettingsDep,
     storage: StorageDep,

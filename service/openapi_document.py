@@ -33,6 +33,7 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
 _PARAMETERS: Mapping[str, tuple[str, object]] = {
     "video_id": ("Id of the video.", f"video_{_EXAMPLE_ID}"),
     "file_id": ("Id of the file.", f"file_{_EXAMPLE_ID}"),
+    "upload_id": ("Id of the upload.", f"upload_{_EXAMPLE_ID}"),
     "model_id": ("Name of the model.", "keyvid-mini"),
     "endpoint_id": ("Id of the webhook endpoint.", f"endpoint_{_EXAMPLE_ID}"),
     "delivery_id": ("Id of the delivery.", f"delivery_{_EXAMPLE_ID}"),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.access.guard import GUARD_FILES
 from service.dependencies import FilesDep, ResourcesDep
 from service.files.schemas import File
-from service.openapi import problems
+from service.openapi import headers, problems
 from service.readiness import check_free_disk
 from service.uploads.schemas import CreateUpload, Upload
 from service.uploads.service import UploadService
@@ -24,7 +24,12 @@ async def get_uploads(resources: ResourcesDep, files: FilesDep) -> UploadService
 UploadsDep = Annotated[UploadService, Depends(get_uploads)]
 
 
-@router.post("", operation_id="createUpload", status_code=201, responses=problems(413, 422, 503))
+@router.post(
+    "",
+    operation_id="createUpload",
+    status_code=201,
+    responses={201: headers("Location"), **problems(413, 422, 503)},
+)
 def create_upload(
     request: Request, response: Response, announced: CreateUpload, resources: ResourcesDep, uploads: UploadsDep
 ) -> Upload:
@@ -40,7 +45,8 @@ def create_upload(
     operation_id="completeUpload",
     status_code=201,
     responses={
-        200: {"description": "It is completed already: this is its file.", "model": File},
+        200: {"description": "It is completed already: this is its file.", "model": File, **headers("Location")},
+        201: headers("Location"),
         **problems(404, 409, 410, 413, 415, 422, 503),
     },
 )

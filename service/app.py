@@ -26,6 +26,7 @@ from service.files import routes as files
 from service.limits import BodyLimit
 from service.localizations import routes as localizations
 from service.localizations.listener import ListenerLine
+from service.media.sandbox import SANDBOXES
 from service.metrics import InstallationMetrics
 from service.models import routes as models
 from service.observability import RequestLog, SameSite
@@ -96,6 +97,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)
         tracer = open_tracer(settings, process="api")
+        await run_in_threadpool(SANDBOXES.keep_spare)
         feed = EventFeed(store, poll_seconds=settings.event_poll_seconds, max_streams=settings.max_event_streams)
         following = asyncio.create_task(feed.run())
         try:

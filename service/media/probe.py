@@ -1,6 +1,7 @@
 """The sandbox: a child process that decodes one request's uploads and writes them in canonical form.
 
-`python -m service.media.probe` reads a `ProbeRequest` as JSON from standard input and writes one line of JSON per file.
+`python -m service.media.probe` reads a `ProbeRequest` as JSON from standard input and writes one line of JSON per file;
+with `--spare` it loads all decoders before the request comes.
 It opens its files first and then gives up the right to open anything more (see `confinement`), so whatever a hostile
 file makes a decoder do, it can reach no other file, process or network, and only so much memory and processor time.
 A crash here means that the file is refused, no more.
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +57,13 @@ class ProbeRequest:
 
 def main() -> None:
     """Decode what standard input asks for and report on standard output; stop at the first refusal."""
-    request = ProbeRequest.from_json(sys.stdin.read())
+    if "--spare" in sys.argv:
+        for kind in ("image", "audio"):
+            _canonicalizer(kind)
+    asked = sys.stdin.read()
+    if not asked:  # whoever started a spare one has ended
+        return
+    request = ProbeRequest.from_json(asked)
     canonicalizers = [_canonicalizer(item.kind) for item in request.items]
     files = [(Path(item.source).open("rb"), Path(item.target).open("wb")) for item in request.items]  # noqa: SIM115  (closed by exit)
     for name in ("ascii", "latin-1", "utf-8", "utf-16"):
@@ -73,6 +82,7 @@ def main() -> None:
             return
 
 
+@cache
 def _canonicalizer(kind: str) -> Callable[[BinaryIO, BinaryIO, str, ProbeLimits], dict[str, Any]]:
     """The function for this kind of upload, rehearsed: decoders load parts of themselves only when first used."""
     if kind == "image":
@@ -88,3 +98,4 @@ def _canonicalizer(kind: str) -> Callable[[BinaryIO, BinaryIO, str, ProbeLimits]
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # all is written; to take the decoders down in order would take longer than to use them

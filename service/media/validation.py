@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from service.errors import Busy, RefusedUpload, UnsupportedMedia
+from service.errors import RefusedUpload, UnsupportedMedia
+from service.media import sandbox
 from service.media.probe import ProbeItem, ProbeRequest
 from service.media.signature import HEAD_BYTES, Kind, Signature, read_signature
 
@@ -22,11 +18,7 @@ if TYPE_CHECKING:
 
     from service.media.limits import ProbeLimits
 
-logger = structlog.get_logger(__name__)
-
-PROBE_COMMAND = (sys.executable, "-I", "-m", "service.media.probe")
 CONFINE_COMMAND = (sys.executable, "-I", "-m", "service.media.confinement")
-WALL_SECONDS = 60.0  # the processor limit ends hostile files long before; this one means that the machine is overloaded
 _CRASHED = {"image": "image_decode_failed", "audio": "audio_decode_failed"}
 _ACCEPTED = {"image": "JPEG, PNG and WebP", "audio": "WAV, FLAC, MP3, Ogg (Vorbis, Opus) and M4A"}
 _NOUNS = {"image": "picture", "audio": "sound"}
@@ -55,7 +47,9 @@ class CheckedUpload:
 
 def measures_that_hold() -> list[str]:
     """What confines decoders on this machine: `limits`, and where the kernel allows it `network` and `calls`."""
-    confined = subprocess.run(CONFINE_COMMAND, capture_output=True, text=True, check=False, timeout=WALL_SECONDS)
+    confined = subprocess.run(
+        CONFINE_COMMAND, capture_output=True, text=True, check=False, timeout=sandbox.WALL_SECONDS
+    )
     return confined.stdout.split()
 
 
@@ -87,7 +81,7 @@ def check_uploads(uploads: Sequence[tuple[Upload, Kind | None]], *, limits: Prob
         ProbeItem(signature.kind, signature.decoder, str(upload.path), str(target))
         for (upload, _), signature, target in zip(uploads, signatures, targets, strict=True)
     )
-    reports = _run_probe(ProbeRequest(items, limits))
+    reports = sandbox.SANDBOXES.run(ProbeRequest(items, limits))
     checked: list[CheckedUpload] = []
     for position, (upload, _) in enumerate(uploads):
         kind = signatures[position].kind
@@ -98,29 +92,3 @@ def check_uploads(uploads: Sequence[tuple[Upload, Kind | None]], *, limits: Prob
             raise RefusedUpload(refused["detail"], code=refused["code"], param=upload.field)
         checked.append(CheckedUpload(upload, kind, targets[position], report))
     return checked
-
-
-def _run_probe(request: ProbeRequest) -> list[dict[str, Any]]:
-    """Run the sandbox; a report is missing for the item that killed it and for those behind."""
-    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads cost address space
-    child = subprocess.Popen(
-        PROBE_COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = child.communicate(request.to_json(), timeout=WALL_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise Busy("The server is too busy to check the upload now.") from error
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
-    if child.returncode != 0:
-        logger.warning("probe_died", exit_status=child.returncode, last_words=errors[-300:])
-    return [json.loads(line) for line in output.splitlines()]

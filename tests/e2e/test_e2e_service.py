@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from examples.demo import EXAMPLES, post_video, running_service
 from tests.servers import wait_until
@@ -92,6 +93,17 @@ def test_video_is_a_playable_mp4_of_exactly_two_seconds(service: Service, finish
     assert abs(float(audio.duration * audio.time_base) - FRAMES / FPS) < 1 / FPS
 
 
+def test_spritesheet_has_the_keyframes_of_the_video(service: Service, finished: dict[str, Any]) -> None:
+    """Each of its twelve tiles is the frame of the plan at half its size."""
+    content = service.client.get(f"{finished['links']['content']}?variant=spritesheet").raise_for_status().content
+    sheet = np.asarray(Image.open(BytesIO(content)), np.float32)
+    frames = service.frames(finished["id"])[finished["keyframes"]["indices"]].astype(np.float32)
+    halves = frames.reshape(12, 160, 2, 256, 2, 3).mean(axis=(2, 4))
+    tiles = sheet.reshape(3, 160, 4, 256, 3).swapaxes(1, 2).reshape(12, 160, 256, 3)
+
+    assert np.abs(tiles - halves).mean(axis=(1, 2, 3)).max() < 4
+
+
 def test_picture_moves_when_the_hammer_hits(service: Service, finished: dict[str, Any]) -> None:
     """The largest change between frames near each blow is well above that of the still moments between."""
     events = json.loads((EXAMPLES / "hammer.json").read_text())["event_times_s"]
@@ -113,16 +125,18 @@ def test_same_request_gives_the_same_frames(service: Service, finished: dict[str
 
 def test_listening_first_tells_the_plan_that_the_video_has(service: Service, finished: dict[str, Any]) -> None:
     """The localization of a sound has the keyframes of the video that is made from it, also while another is made."""
-    busy = post_video(service.client, "hammer")
-    wait_until(
-        lambda: service.get(busy["id"])["stage"] == "interpolation", timeout_s=JOB_TIMEOUT_S, what="a busy runner"
-    )
+    files = {"input_reference": (EXAMPLES / "hammer.png").read_bytes(), "audio": (EXAMPLES / "hammer.wav").read_bytes()}
+    fields = {"prompt": "hammering", "preview": "true", "num_inference_steps": "60"}
+    busy = service.client.post("/v1/videos", data=fields, files=files).raise_for_status().json()
+    preview = f"/v1/videos/{busy['id']}/content?variant=preview"
+    wait_until(lambda: service.client.get(preview).status_code == 200, timeout_s=JOB_TIMEOUT_S, what="a preview")
 
     heard = localize(service)
 
     assert service.get(busy["id"])["status"] == "in_progress"
     assert heard.json()["keyframes"]["indices"] == finished["keyframes"]["indices"]
     assert heard.json()["source"] == finished["keyframes"]["source"]
+    assert Image.open(BytesIO(service.client.get(preview).content)).size == (256, 160)
     service.client.delete(f"/v1/videos/{busy['id']}")
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import RefusedUpload, UnsupportedMedia
-from service.media import validation
+from service.media import sandbox
 from service.media.audio import canonicalize_audio
 from service.media.image import canonicalize_image
 from service.media.limits import ProbeLimits
@@ -88,7 +88,8 @@ def test_other_formats_are_not_even_tried(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_dead_sandbox_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that dies takes nothing along but its own file."""
-    monkeypatch.setattr(validation, "PROBE_COMMAND", (sys.executable, "-c", "import os; os.abort()"))
+    monkeypatch.setattr(sandbox, "SANDBOXES", sandbox.Sandboxes())
+    monkeypatch.setattr(sandbox, "PROBE_COMMAND", (sys.executable, "-c", "import os; os.abort()"))
 
     with pytest.raises(RefusedUpload) as refused:
         check_uploads([(upload(tmp_path, uploads.jpeg()), "image")], limits=ProbeLimits())

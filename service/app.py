@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from service import blobs, health, queue
@@ -23,6 +21,7 @@ from service.admin import routes as admin
 from service.dependencies import Resources, State
 from service.events import EventFeed
 from service.files import routes as files
+from service.front_page import mount_front_page
 from service.limits import BodyLimit
 from service.localizations import routes as localizations
 from service.localizations.listener import ListenerLine
@@ -78,7 +77,6 @@ ROUTERS = (
     health.router,
 )
 HEARING_THREADS = 4  # the listener hears one sound at a time; the others are on their way
-STUDIO = Path(__file__).parent / "studio"
 
 _DESCRIPTION = "Animate a picture to a sound. Send both, follow the video while it is made, download an MP4 in sync."
 
@@ -139,7 +137,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
-    _mount_front_page(app)
+    mount_front_page(app)
     install_error_handlers(app)
     install_openapi(app, ROUTERS)
     app.add_middleware(
@@ -167,15 +165,3 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders, is_shared=bool(settings.cors_origins))  # added last, so it stands outermost
     return app
-
-
-def _mount_front_page(app: FastAPI) -> None:
-    """The browser page where it is installed, else directions."""
-    if STUDIO.is_dir():
-        app.mount("/", StaticFiles(directory=STUDIO, html=True))
-        return
-
-    @app.get("/", include_in_schema=False)
-    async def get_directions() -> dict[str, str]:
-        """Tell a visitor where things are."""
-        return {"name": "keyvid", "documentation": "/docs", "openapi": "/openapi.json", "videos": "/v1/videos"}

@@ -22,6 +22,7 @@ CMD ["keyvid", "api", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 COPY model ./model
+COPY benchmarks ./benchmarks
 # hadolint ignore=DL3013
 RUN pip install '.[worker,postgres]'
 USER 10001

@@ -58,7 +58,7 @@ openapi: ## write the OpenAPI document to clients/openapi.json, after a change t
 	@mv clients/openapi.json.new clients/openapi.json
 
 bench: $(VENV)/.installed-dev ## measure time, memory and sync, and print the tables of docs/performance.md
-	@$(BIN)/python -m benchmarks.run
+	@$(BIN)/keyvid bench steps clip start service sync --json benchmarks/results.json
 
 faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, everywhere (30 minutes; OPTIONS=--short: 4)
 	@tests/install-servers

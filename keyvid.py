@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train": ("model.training.cli",),
     "data": ("model.datasets.cli",),
     "evaluate": ("model.evaluation.cli",),
+    "bench": ("benchmarks.cli",),
     "weights": ("model.checkpoints.cli",),
     "parity": ("model.evaluation.parity.cli",),
 }

@@ -1,13 +1,20 @@
 """Time and memory of the whole service on one machine, measured over HTTP with keyvid-mini.
 
-Rows: start to ready, a first and warm jobs, submit to first step, cancel of a running job, peak memory.
+Rows: start to ready, from acceptance to the first step and from the last step to completion, a first and warm jobs,
+cancel of a running job, peak memory; on the embedded broker, then on a Redis of our own.
 """
 
 from __future__ import annotations
 
+import shutil
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +24,11 @@ import psutil
 from examples.demo import post_video, running_service
 
 if TYPE_CHECKING:
-    import subprocess
+    from collections.abc import Iterator, Mapping
 
-WARM_JOBS = 4
+WARM_JOBS = 10
 CANCELS = 5
-POLL_S = 0.02
+POLL_S = 0.005
 
 
 def wait_for(client: httpx.Client, video_id: str, *states: str) -> dict[str, Any]:
@@ -47,15 +54,33 @@ def peak_memory_mb(service: subprocess.Popen[str]) -> dict[str, float]:
     return peaks
 
 
-def job_seconds(client: httpx.Client) -> tuple[float, float]:
-    """Submit one job; returns seconds to its first step and seconds to completion."""
+@dataclass(frozen=True, slots=True)
+class JobTimes:
+    """Seconds of one job: until it is accepted, then to its first step; from its last step to its end; and in all."""
+
+    upload: float
+    first_step: float
+    finish: float
+    total: float
+
+
+def time_job(client: httpx.Client) -> JobTimes:
+    """Make one video, and watch its stages."""
     submitted = time.monotonic()
     video = post_video(client, "hammer")
-    wait_for(client, video["id"], "in_progress")
-    started = time.monotonic()
-    done = wait_for(client, video["id"])
-    assert done["status"] == "completed", done["error"]
-    return started - submitted, time.monotonic() - submitted
+    accepted = time.monotonic()
+    first_step = last_step = 0.0
+    while video["status"] in {"queued", "in_progress"}:
+        video = client.get(f"/v1/videos/{video['id']}").raise_for_status().json()
+        now = time.monotonic()
+        if not first_step and video["stage"] not in {None, "queued"}:
+            first_step = now
+        if not last_step and video["stage"] in {"mux", "completed"}:
+            last_step = now
+        time.sleep(POLL_S)
+    assert video["status"] == "completed", video["error"]
+    done = time.monotonic()
+    return JobTimes(accepted - submitted, first_step - accepted, done - (last_step or done), done - submitted)
 
 
 def cancel_seconds(client: httpx.Client) -> float:
@@ -70,23 +95,65 @@ def cancel_seconds(client: httpx.Client) -> float:
 
 
 def measure() -> dict[str, float]:
-    """Run the service and measure every row, in seconds and megabytes."""
+    """Run the service on each backend and measure every row, in seconds and megabytes."""
+    figures = measure_service("embedded", {})
+    with tempfile.TemporaryDirectory(prefix="keyvid-bench-redis-") as folder, running_redis(Path(folder)) as url:
+        if url is None:
+            sys.stderr.write("redis-server is not installed: the Redis backend is not measured\n")
+            return figures
+        return {**figures, **measure_service("redis", {"KEYVID_BROKER_URL": url})}
+
+
+def measure_service(backend: str, settings: Mapping[str, str]) -> dict[str, float]:
+    """Measure one installation."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="keyvid-bench-") as folder, running_service(Path(folder)) as service:
+    with (
+        tempfile.TemporaryDirectory(prefix="keyvid-bench-") as folder,
+        running_service(Path(folder), settings) as service,
+    ):
         ready_s = time.monotonic() - began
         with httpx.Client(base_url=service.url, timeout=30) as client:
-            first = job_seconds(client)
-            warm = [job_seconds(client) for _ in range(WARM_JOBS)]
+            first = time_job(client)
+            warm = [time_job(client) for _ in range(WARM_JOBS)]
             cancels = [cancel_seconds(client) for _ in range(CANCELS)]
         peaks = peak_memory_mb(service.process)
-    return {
+    rows = {
         "start to ready, s": ready_s,
-        "first job, s": first[1],
-        "warm job, median s": statistics.median(total for _, total in warm),
-        "warm job, slowest s": max(total for _, total in warm),
-        "submit to first step, median s": statistics.median(start for start, _ in warm),
+        "accepted to first step, median s": statistics.median(job.first_step for job in warm),
+        "last step to completed, median s": statistics.median(job.finish for job in warm),
+        "upload and check, median s": statistics.median(job.upload for job in warm),
+        "first job, s": first.total,
+        "warm job, median s": statistics.median(job.total for job in warm),
+        "warm job, slowest s": max(job.total for job in warm),
         "cancel of a running job, median s": statistics.median(cancels),
         "cancel of a running job, slowest s": max(cancels),
         "API peak memory, MB": peaks["api"],
         "runner peak memory, MB": peaks["runner"],
     }
+    return {f"{backend}: {name}": value for name, value in rows.items()}
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[str | None]:
+    """Run a Redis server of our own on a free port: yields its URL, or None where there is no redis-server."""
+    program = shutil.which("redis-server")
+    if program is None:
+        yield None
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not _answers(port):
+            time.sleep(POLL_S)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

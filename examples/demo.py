@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 EXAMPLES = Path(__file__).resolve().parent
 POLL_S = 0.25
@@ -38,11 +39,16 @@ class Service:
 
 
 @contextmanager
-def running_service(data_dir: Path) -> Iterator[Service]:
-    """Run `keyvid serve` on a free port: yields once it takes jobs, and stops it at the end."""
+def running_service(data_dir: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Run `keyvid serve` on a free port: yields once it takes jobs, and stops it at the end.
+
+    `settings` are `KEYVID_*` variables for it.
+    """
     command = [sys.executable, "-m", "keyvid", "serve", "--port", "0", "--data-dir", str(data_dir)]
     with (data_dir / "service.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **(settings or {})}
+        )
     assert process.stdout is not None
     with process.stdout as said:
         try:

@@ -180,7 +180,8 @@ def keyvid_mini() -> ModelConfig:
         # Residual scales: what `residual_spread` of model.training measured around the shipped draft.
         keyframes=StageConfig(
             fps=6,
-            num_inference_steps=4,  # more steps cost time and add jitter: docs/model-card.md
+            # More steps cost time and add jitter; with fewer, seeds would not differ: docs/model-card.md
+            num_inference_steps=2,
             eta=0.0,
             guidance=guidance,
             residual_scale=(0.14, 0.16, 0.041, 0.021),
@@ -188,7 +189,7 @@ def keyvid_mini() -> ModelConfig:
         ),
         interpolation=StageConfig(
             fps=24,
-            num_inference_steps=2,
+            num_inference_steps=1,
             eta=0.0,
             guidance=guidance,
             residual_scale=(0.086, 0.095, 0.035, 0.039),

@@ -71,7 +71,7 @@ def mini_localizer() -> Recipe:
     """Keyframe localizer of keyvid-mini: hears the motion curve; its encoder starts the other stages."""
     return Recipe(
         task="localizer",
-        steps=2000,
+        steps=5000,
         batch_size=48,
         optimisation=Optimisation(learning_rate=1.2e-3, ema_decay=0.998),
         clips=ClipSchedule(first_seed=TRAINING_SEED, num_clips=40_960, ready=2_048, per_step=20),

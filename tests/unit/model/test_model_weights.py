@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.evaluation.sync import score_video
 from model.generation import GenerationParams
@@ -29,6 +30,14 @@ def test_weights_stay_under_twenty_megabytes() -> None:
     size = sum(path.stat().st_size for path in weights_folder("keyvid-mini").rglob("*") if path.is_file())
 
     assert size < 20 * MEGABYTE
+
+
+def test_unknown_words_change_nothing(pipeline: KeyVIDPipeline) -> None:
+    """A prompt of words that no training clip had is the empty prompt; one that it had is not."""
+    unknown, empty, known = pipeline.components.text_encoder.encode(["quux frobnicate", "", "hammering"])
+
+    assert torch.equal(unknown, empty)
+    assert not torch.equal(known, empty)
 
 
 @pytest.mark.parametrize("name", ["hammer", "dog"])

@@ -46,13 +46,12 @@ class RequestLog:
         scope["request_id"] = request_id
         started = time.perf_counter()
         status = 0
-        answered = 0.0
 
         async def named_send(message: Message) -> None:
-            nonlocal status, answered
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                answered = time.perf_counter()
+                HTTP_SECONDS.labels(_method(scope), _route(scope), status).observe(time.perf_counter() - started)
                 message = {**message, "headers": [*message["headers"], (REQUEST_ID_HEADER, request_id.encode())]}
             await send(message)
 
@@ -69,12 +68,9 @@ class RequestLog:
             finally:
                 seconds = round(time.perf_counter() - started, 4)
                 route = _route(scope)
-                method = scope["method"] if scope["method"] in _METHODS else "other"  # anybody may invent more of them
-                span.rename(f"{method} {route}")
+                span.rename(f"{_method(scope)} {route}")
                 span.note(status=status)
                 span.end(failure=str(status) if status >= 500 else None)
-                if answered:
-                    HTTP_SECONDS.labels(method, route, status).observe(answered - started)
                 log = logger.debug if scope["path"] in _QUIET_PATHS else logger.info
                 log("request", method=scope["method"], route=route, status=status, seconds=seconds)
 
@@ -103,6 +99,11 @@ def _request_id(scope: Scope) -> str:
     """The caller's id when it is one that can stand in a log, else a new one."""
     sent = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), b"")
     return sent.decode() if _USABLE_ID.fullmatch(sent) else uuid4().hex
+
+
+def _method(scope: Scope) -> str:
+    """The method, if it is one that there is: anybody may invent more."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 def _begin_span(scope: Scope, request_id: str) -> Span:

@@ -61,7 +61,10 @@ def servers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def test_processes_share_the_work_and_are_replaced(tmp_path: Path) -> None:
-    """A video that one accepted is read from any, and when one dies the port goes on and there are soon two again."""
+    """A video that one accepted is read from any, and when one dies the port goes on and there are soon two again.
+
+    Whichever is asked tells what all of them have counted, those that died included.
+    """
     with serving(tmp_path) as (process, url):
         video = httpx.post(f"{url}/v1/videos", data={"prompt": "p"}, files=FILES, timeout=60).json()
         lost = servers(process)[0]
@@ -76,6 +79,10 @@ def test_processes_share_the_work_and_are_replaced(tmp_path: Path) -> None:
         replies = [httpx.get(f"{url}/v1/videos/{video['id']}", timeout=60) for _ in range(10)]
 
         assert {reply.status_code for reply in replies} == {200}
+        told = httpx.get(f"{url}/metrics", timeout=60).text
+        counted = 'keyvid_http_request_seconds_count{method="%s",route="%s",status="%d"} %d.0'
+        assert counted % ("GET", "/v1/videos/{video_id}", 200, 10) in told
+        assert counted % ("POST", "/v1/videos", 202, 1) in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

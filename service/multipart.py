@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,7 +151,8 @@ class FormReader:
     def close(self) -> None:
         """Let go of a file that was not received to its end."""
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # a full disk may refuse the last bytes of what is thrown away
+                self._file.close()
 
     def _begin_part(self) -> None:
         self._disposition = b""

@@ -5,6 +5,7 @@ The `error` member is what clients of the OpenAI API read, so one body serves bo
 
 from __future__ import annotations
 
+import errno
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +150,18 @@ def install_error_handlers(app: FastAPI) -> None:
         RequestValidationError: invalid_request,
         HTTPException: http_exception,
         ClientDisconnect: client_left,
+        OSError: _system_error,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+async def _system_error(request: Request, error: OSError) -> JSONResponse:
+    """A disk that has filled up is the caller's reason to come back later; everything else is an error of ours."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    logger.warning("disk_full")
+    return problem_response(request, Unavailable("There is not enough free disk."))
 
 
 def _from_http_exception(error: HTTPException) -> ServiceError:

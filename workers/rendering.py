@@ -19,6 +19,7 @@ from workers.engine import EngineHooks, EngineJob, MeasuresDevice
 from workers.errors import BlobNotFound
 from workers.failpoints import Failpoint, reach
 from workers.jobs import JobStage, Output
+from workers.patient_storage import PatientStorage
 from workers.previews import Previews
 from workers.runner_messages import Checkpointed, Done, RunJob, Step
 from workers.stills import Stills
@@ -41,6 +42,7 @@ PROGRESS = {
     JobStage.INTERPOLATION: (28, 84),
     JobStage.MUX: (84, 99),
 }
+PATIENCE_S = 120.0
 STEP_PERIOD_S = 0.1  # reports of steps are at least this far apart
 MEASURE_PERIOD_S = 1.0  # and so are measurements of the device's memory
 
@@ -83,6 +85,7 @@ def render(
     temp_dir: Path,
     send: Callable[[Report], None],
     check: Callable[[], None],
+    patience_s: float = PATIENCE_S,
 ) -> Done:
     """Make the video of a job and store it under the job's fence.
 
@@ -93,10 +96,12 @@ def render(
         temp_dir: folder for files that live as long as this call.
         send: told of steps and checkpoints.
         check: raises Cancelled once the job should stop.
+        patience_s: how long storage that does not answer is tried again.
     Raises: Cancelled, BrokenOutput, BlobNotFound, StorageUnavailable; whatever the engine raises.
     """
     started = time.monotonic()
     heard = job.keyframes
+    blobs = PatientStorage(storage, check, patience_s)
     temp_dir.mkdir(parents=True, exist_ok=True)
     device_memory = engine.device_memory if isinstance(engine, MeasuresDevice) else dict
     reports = StepReports(send, device_memory)
@@ -111,7 +116,7 @@ def render(
         heard = keyframes
         key = f"checkpoints/{job.job_id}/{job.fence}/{stage}.safetensors"
         reach(Failpoint.CHECKPOINT_UPLOADING)
-        storage.put_bytes(key, state, content_type="application/octet-stream")
+        blobs.put_bytes(key, state, content_type="application/octet-stream")
         reach(Failpoint.CHECKPOINT_UPLOADED)
         send(Checkpointed(stage, key, hashlib.sha256(state).hexdigest(), keyframes, engine.digest))
         reach(Failpoint.CHECKPOINT_TOLD)
@@ -122,14 +127,14 @@ def render(
             image=Path(folder, "image.png"),
             audio=Path(folder, "audio.wav"),
             output=Path(folder, "video.mp4"),
-            state=_saved_state(job, engine, storage),
+            state=_saved_state(job, engine, blobs),
         )
-        storage.get_to_file(job.request.image.key, work.image)
-        storage.get_to_file(job.request.audio.key, work.audio)
+        blobs.get_to_file(job.request.image.key, work.image)
+        blobs.get_to_file(job.request.audio.key, work.audio)
         with _previews(job, storage, send) as previews:
             engine.generate(work, EngineHooks(on_step, on_state, check, previews))
         check()
-        output = _publish(work.output, job, storage, keyframes=heard.indices if heard else ())
+        output = _publish(work.output, job, blobs, keyframes=heard.indices if heard else ())
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     usage = {"gpu_s": round(time.monotonic() - started, 3), "peak_memory_bytes": peak_bytes}
     held = device_memory()
@@ -143,12 +148,12 @@ def _previews(
     return Previews(preview_key(job.job_id, job.fence), storage, send) if job.request.preview else nullcontext()
 
 
-def _saved_state(job: RunJob, engine: Engine, storage: BlobStore) -> bytes | None:
+def _saved_state(job: RunJob, engine: Engine, blobs: PatientStorage) -> bytes | None:
     """Bytes of the newest checkpoint, unless they are gone, damaged, or of another engine."""
     if job.checkpoint is None or job.checkpoint["engine_digest"] != engine.digest:
         return None
     try:
-        state = storage.get_bytes(job.checkpoint["key"])
+        state = blobs.get_bytes(job.checkpoint["key"])
     except BlobNotFound:
         return None
     if hashlib.sha256(state).hexdigest() != job.checkpoint["sha256"]:
@@ -157,7 +162,7 @@ def _saved_state(job: RunJob, engine: Engine, storage: BlobStore) -> bytes | Non
     return state
 
 
-def _publish(path: Path, job: RunJob, storage: BlobStore, *, keyframes: Sequence[int]) -> Output:
+def _publish(path: Path, job: RunJob, blobs: PatientStorage, *, keyframes: Sequence[int]) -> Output:
     """Check the file itself, then store it with its first frame and its keyframes beside it."""
     stills = Stills(keyframes)
     width, height = _check_video(path, stills)
@@ -166,25 +171,20 @@ def _publish(path: Path, job: RunJob, storage: BlobStore, *, keyframes: Sequence
     folder = f"outputs/{job.job_id}/{job.fence}"
     key, thumbnail_key = f"{folder}/video.mp4", f"{folder}/thumbnail.jpg"
     spritesheet_key = f"{folder}/spritesheet.jpg" if stills.tiles else None
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    size = path.stat().st_size
     reach(Failpoint.VIDEO_UPLOADING)
-    stored = storage.put_file(key, path, content_type="video/mp4")
+    sha256 = blobs.put_file(key, path, content_type="video/mp4")
     reach(Failpoint.VIDEO_UPLOADED)
-    if stored.size != size:
-        raise BrokenOutput(f"{stored.size} of {size} bytes were stored")
     picture = path.with_suffix(".jpg")
     stills.save_thumbnail(picture)
-    storage.put_file(thumbnail_key, picture, content_type="image/jpeg")
+    blobs.put_file(thumbnail_key, picture, content_type="image/jpeg")
     reach(Failpoint.THUMBNAIL_UPLOADED)
     if spritesheet_key is not None:
         stills.save_spritesheet(picture)
-        storage.put_file(spritesheet_key, picture, content_type="image/jpeg")
+        blobs.put_file(spritesheet_key, picture, content_type="image/jpeg")
     return Output(
         key=key,
         sha256=sha256,
-        bytes=size,
+        bytes=path.stat().st_size,
         frames=NUM_FRAMES,
         fps=FPS,
         width=width,

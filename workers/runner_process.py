@@ -149,7 +149,15 @@ def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings
         logger.info("job_taken", resumes_after=job.checkpoint["stage"] if job.checkpoint else None)
         try:
             folder = runner_folder(settings, os.getpid())
-            return render(job, engine, storage, temp_dir=folder, send=desk.send, check=lambda: desk.check(job))
+            return render(
+                job,
+                engine,
+                storage,
+                temp_dir=folder,
+                send=desk.send,
+                check=lambda: desk.check(job),
+                patience_s=settings.storage_patience_seconds,
+            )
         except Cancelled:
             return Stopped()
         except Exception as error:  # whatever the engine raised: the job ends, the runner lives

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         description="The same when the worker is told to end: what a step in between had done is lost anyway.",
     )
     runner_start_seconds: float = Field(900.0, gt=0, description="Time a runner has to load and warm up.")
+    storage_patience_seconds: float = Field(
+        120.0, ge=0, description="How long a running job tries again when storage does not answer."
+    )
     stall_seconds: float = Field(900.0, gt=0, description="A runner silent for so long in a job is killed.")
 
     retention_seconds: float = Field(

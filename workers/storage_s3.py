@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from boto3.exceptions import S3UploadFailedError
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -69,13 +69,22 @@ class S3BlobStore:
         with _translated():
             extra = {"ContentType": content_type}
             self._client.upload_file(str(path), self._bucket, checked_key(key), ExtraArgs=extra)
-        return self.stat(key)
+            size = path.stat().st_size
+        return self._whole(key, size)
 
     def put_bytes(self, key: str, content: bytes, *, content_type: str) -> BlobStat:
         """Store bytes whole."""
         with _translated():
             self._client.put_object(Bucket=self._bucket, Key=checked_key(key), Body=content, ContentType=content_type)
-        return self.stat(key)
+        return self._whole(key, len(content))
+
+    def _whole(self, key: str, size: int) -> BlobStat:
+        """The blob that was just stored, if all of it is there; half a blob is removed."""
+        stored = self.stat(key)
+        if stored.size != size:
+            self.delete(key)
+            raise StorageUnavailable("Storage kept a part of what was sent.")
+        return stored
 
     def get_to_file(self, key: str, path: Path) -> None:
         """Copy a blob into a file. Raises: BlobNotFound."""
@@ -174,5 +183,5 @@ def _translated() -> Iterator[None]:
         if error.response.get("Error", {}).get("Code") in NOT_FOUND:
             raise BlobNotFound from error
         raise StorageUnavailable from error
-    except (BotoCoreError, S3UploadFailedError, OSError) as error:
+    except (BotoCoreError, Boto3Error, OSError) as error:
         raise StorageUnavailable from error

@@ -10,6 +10,7 @@ A crash here means that the file is refused, no more.
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import sys
@@ -76,9 +77,13 @@ def main() -> None:
             target.close()
         except Refused as refused:
             report = {"refused": {"code": refused.code, "detail": refused.detail}}
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            report = {"disk_full": True}
         sys.stdout.write(json.dumps(report) + "\n")
         sys.stdout.flush()  # a crash on the next file must not take this report along
-        if "refused" in report:
+        if "refused" in report or "disk_full" in report:
             return
 
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from service.errors import RefusedUpload, UnsupportedMedia
+from service.errors import RefusedUpload, Unavailable, UnsupportedMedia
 from service.media import sandbox
 from service.media.probe import ProbeItem, ProbeRequest
 from service.media.signature import HEAD_BYTES, Kind, Signature, read_signature
@@ -88,6 +88,8 @@ def check_uploads(uploads: Sequence[tuple[Upload, Kind | None]], *, limits: Prob
         if position >= len(reports):  # the sandbox died on this one
             raise RefusedUpload(f"The {_NOUNS[kind]} cannot be decoded.", code=_CRASHED[kind], param=upload.field)
         report = reports[position]
+        if "disk_full" in report:
+            raise Unavailable("There is not enough free disk.")
         if refused := report.get("refused"):
             raise RefusedUpload(refused["detail"], code=refused["code"], param=upload.field)
         checked.append(CheckedUpload(upload, kind, targets[position], report))

@@ -160,7 +160,9 @@ def _workers(told: Mapping[str, Any]) -> Line:
 
 def _queue(told: Mapping[str, Any]) -> Line:
     jobs, age_s = told["jobs"], told["oldest_waiting_s"]
-    detail = f"{jobs['queued']} wait, {jobs['in_progress']} run; the first one has waited {age_s:.0f} s"
+    detail = f"{jobs['queued']} wait, {jobs['in_progress']} run"
+    if age_s > 0:
+        detail += f"; the first one has waited {age_s:.0f} s"
     if age_s <= OLD_QUEUE_S:
         return Line("queue", "ok", detail)
     if told["workers"].get("BUSY"):

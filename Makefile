@@ -64,6 +64,9 @@ faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, e
 	@tests/install-servers
 	@$(BIN)/python -m benchmarks.faults $(OPTIONS)
 
+load: $(VENV)/.installed-dev ## measure creates, polls, uploads and a soak (10 minutes; OPTIONS=--soak-hours 2)
+	@$(BIN)/python -m benchmarks.load $(OPTIONS)
+
 train-mini: $(VENV)/.installed ## train keyvid-mini from a seed into runs/ (hours on two cores)
 	@$(BIN)/keyvid train --out runs/keyvid-mini
 

@@ -18,6 +18,7 @@ import psutil
 from service.settings import ServiceSettings
 from tests.servers import free_port
 from workers.database import Database, upgrade
+from workers.errors import StoreUnavailable
 from workers.parent import PARENT_VARIABLE
 from workers.roster import Roster, WorkerState
 
@@ -121,9 +122,12 @@ class Fleet:
             return False
 
     def warm_workers(self) -> int:
-        """How many workers of now have a warm runner."""
+        """How many workers of now have a warm runner; none that one could know of while the database is away."""
         living = {member.process.pid for member in self.members.values() if member.is_alive and member.process}
-        records = Roster(self.database).workers(within_s=BEAT_S)
+        try:
+            records = Roster(self.database).workers(within_s=BEAT_S)
+        except StoreUnavailable:
+            return 0
         return sum(record.pid in living and record.state in (WorkerState.READY, WorkerState.BUSY) for record in records)
 
     def pid(self, name: str) -> int | None:

@@ -181,6 +181,8 @@ def _call(
 
 def _kill(fleet: Fleet, storm: Storm, chance: random.Random, over: threading.Event, kills: Counter[str]) -> None:
     while not over.wait(chance.uniform(*storm.period_s)):
+        if fleet.warm_workers() == 0:  # where starting takes longer than the next kill, nothing would ever be made
+            continue
         kills[fleet.kill_one(chance)] += 1
 
 

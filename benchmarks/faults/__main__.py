@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +27,16 @@ PROOFS: Mapping[str, Proof] = {
         storm.SHORT if options.short else storm.Storm(), on_servers=True, say=say
     ),
     "frozen": lambda options, say: frozen.freeze(seconds=5.0 if options.short else 60.0, say=say),
+    "fuzz": lambda options, _: _fuzz(options),
     "stops": lambda options, say: stops.stop_everywhere(rounds=8 if options.short else 100, say=say),
 }
+
+
+def _fuzz(options: argparse.Namespace) -> Mapping[str, object]:
+    """Broken forms and requests made from the schemas, in a process of their own."""
+    amount = ("--forms", "1000", "--examples", "5") if options.short else ()
+    status = subprocess.run([sys.executable, "-m", "benchmarks.faults.fuzz", *amount], check=False).returncode
+    return {"broken": ["what was found is told above"] if status else []}
 
 
 if __name__ == "__main__":

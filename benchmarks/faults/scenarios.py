@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import signal
@@ -198,6 +199,15 @@ def manage_keys(stage: Stage) -> None:
     caller.ask("PUT", "/v1/admin/tenants/other", json={"max_running": 3})
 
 
+def upload_to_storage(stage: Stage) -> None:
+    """Announce a picture, send it straight to storage, and complete it."""
+    content = uploads.jpeg(300 + next(stage.numbers), 32)
+    about = {"purpose": "image", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "filename": "a"}
+    upload = stage.caller.ask("POST", "/v1/uploads", json=about).json()
+    stage.caller.ask(upload["method"], upload["upload_url"], content=content, headers=upload["headers"])
+    stage.caller.ask("POST", f"/v1/uploads/{upload['id']}/complete")
+
+
 def sign_in(stage: Stage) -> None:
     """Sign a browser in and out."""
     caller = stage.caller
@@ -267,6 +277,8 @@ TRANSACTIONS: Mapping[str, Callable[[Stage], None]] = {
     "Roster.leave": drain_worker,
     "ShareLinks.create": share_video,
     "ShareLinks.revoke": share_video,
+    "Uploads.begin": upload_to_storage,
+    "Uploads.complete": upload_to_storage,
     "Upkeep._end_one_expired": kill_worker,
     "Upkeep._end_one_overdue": miss_deadline,
     "Upkeep.forget_expired": restart_reconciler,

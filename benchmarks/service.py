@@ -1,7 +1,8 @@
 """Time and memory of the whole service on one machine, measured over HTTP with keyvid-mini.
 
 Rows: start to ready, from acceptance to the first step and from the last step to completion, a first and warm jobs,
-cancel of a running job, peak memory; on the embedded broker, then on a Redis of our own.
+jobs with previews, sounds heard meanwhile, cancel of a running job, peak memory; on the embedded broker, then on a
+Redis of our own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from examples.demo import post_video, running_service
+from examples.demo import EXAMPLES, post_video, running_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +50,7 @@ def peak_memory_mb(service: subprocess.Popen[str]) -> dict[str, float]:
         peak = next(float(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM"))
         if "api" in command:
             peaks["api"] = peak
-        elif not {"worker", "reconciler"} & set(command):
+        elif not {"worker", "listener", "reconciler"} & set(command):
             peaks["runner"] = max(peaks["runner"], peak)
     return peaks
 
@@ -64,10 +65,10 @@ class JobTimes:
     total: float
 
 
-def time_job(client: httpx.Client) -> JobTimes:
-    """Make one video, and watch its stages."""
+def time_job(client: httpx.Client, **fields: str) -> JobTimes:
+    """Make one video, with more fields if need be, and watch its stages."""
     submitted = time.monotonic()
-    video = post_video(client, "hammer")
+    video = post_video(client, "hammer", **fields)
     accepted = time.monotonic()
     first_step = last_step = 0.0
     while video["status"] in {"queued", "in_progress"}:
@@ -94,6 +95,20 @@ def cancel_seconds(client: httpx.Client) -> float:
     return time.monotonic() - asked
 
 
+def hearing_seconds(client: httpx.Client) -> list[float]:
+    """Ask for localizations of a sound as long as a video of many steps is made; returns the seconds of each."""
+    sound = (EXAMPLES / "hammer.wav").read_bytes()
+    video = post_video(client, "hammer", num_inference_steps="40")
+    wait_for(client, video["id"], "in_progress")
+    seconds = []
+    while client.get(f"/v1/videos/{video['id']}").raise_for_status().json()["status"] == "in_progress":
+        asked = time.monotonic()
+        client.post("/v1/localizations", files={"audio": ("hammer.wav", sound)}).raise_for_status()
+        seconds.append(time.monotonic() - asked)
+        time.sleep(1)
+    return seconds
+
+
 def measure() -> dict[str, float]:
     """Run the service on each backend and measure every row, in seconds and megabytes."""
     figures = measure_service("embedded", {})
@@ -115,6 +130,8 @@ def measure_service(backend: str, settings: Mapping[str, str]) -> dict[str, floa
         with httpx.Client(base_url=service.url, timeout=30) as client:
             first = time_job(client)
             warm = [time_job(client) for _ in range(WARM_JOBS)]
+            previewed = [time_job(client, preview="true") for _ in range(WARM_JOBS)]
+            heard = hearing_seconds(client)
             cancels = [cancel_seconds(client) for _ in range(CANCELS)]
         peaks = peak_memory_mb(service.process)
     rows = {
@@ -125,6 +142,9 @@ def measure_service(backend: str, settings: Mapping[str, str]) -> dict[str, floa
         "first job, s": first.total,
         "warm job, median s": statistics.median(job.total for job in warm),
         "warm job, slowest s": max(job.total for job in warm),
+        "warm job with previews, median s": statistics.median(job.total for job in previewed),
+        "sound heard while a video is made, median s": statistics.median(heard),
+        "sound heard while a video is made, slowest s": max(heard),
         "cancel of a running job, median s": statistics.median(cancels),
         "cancel of a running job, slowest s": max(cancels),
         "API peak memory, MB": peaks["api"],

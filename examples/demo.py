@@ -61,13 +61,13 @@ def running_service(data_dir: Path, settings: Mapping[str, str] | None = None) -
             process.wait()
 
 
-def post_video(client: httpx.Client, example: str) -> dict[str, Any]:
-    """Post one example; returns the Video object."""
+def post_video(client: httpx.Client, example: str, **fields: str) -> dict[str, Any]:
+    """Post one example, with more fields if need be; returns the Video object."""
     about = json.loads((EXAMPLES / f"{example}.json").read_text())
     picture, sound = EXAMPLES / f"{example}.png", EXAMPLES / f"{example}.wav"
     reply = client.post(
         "/v1/videos",
-        data={"prompt": about["prompt"], "seed": "7"},
+        data={"prompt": about["prompt"], "seed": "7", **fields},
         files={"input_reference": (picture.name, picture.read_bytes()), "audio": (sound.name, sound.read_bytes())},
     )
     reply.raise_for_status()

@@ -102,11 +102,11 @@ def generate(
             reference_compat=reference_compat,
         )
         clip = _read_sound(audio, start_s=audio_start).clip
+        crop = _parse_crop(image_crop, _existing(image))
         pipeline = _load(model, device, localizer=localizer, offload=offload)
         if keyframes is not None:
             params = replace(params, keyframes=_parse_keyframes(keyframes, fps=pipeline.config.fps))
         shape = pipeline.config.video
-        crop = _parse_crop(image_crop, _existing(image))
         frame = read_image(image, height=shape.height, width=shape.width, fit=image_fit, crop=crop)
         with _progress() as report:
             generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step)

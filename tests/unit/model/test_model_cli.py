@@ -114,6 +114,8 @@ def test_a_finished_video_can_be_drawn(folder: Path) -> None:
         ("picture.jpg", "sound.wav", ("--audio-start", "30"), 2),
         ("picture.jpg", "sound.wav", ("--seed", "-1"), 2),
         ("picture.jpg", "sound.wav", ("--guidance-audio", "nan"), 2),
+        ("picture.jpg", "sound.wav", ("--image-crop", "0,0,9999,10"), 2),
+        ("picture.jpg", "sound.wav", ("--image-crop", "a,b"), 2),
     ],
 )
 def test_bad_input_is_one_clear_line(

@@ -91,3 +91,20 @@ def test_lists_that_are_no_plan_are_refused(folder: Path, listed: str, complaint
 
     assert code == 2
     assert complaint in error
+
+
+def test_crop_shows_only_its_part(folder: Path) -> None:
+    """`--image-crop` animates a part of the picture; of one colour the video is that of the whole."""
+    picture = Image.new("RGB", (128, 64), "black")
+    picture.paste("orange", (64, 32, 128, 64))
+    picture.save(folder / "half.png")
+    given = ("--keyframes", ",".join(str(frame) for frame in PLAN), "--seed", "3")
+    assert generate(folder, *given)[0] == 0
+    whole = (folder / "out.mp4").read_bytes()
+
+    inputs = [str(folder / "half.png"), str(folder / "sound.wav")]
+    options = ["--model", str(folder / "weights"), "-o", str(folder / "part.mp4"), "--num-inference-steps", "1"]
+    result = CliRunner().invoke(app, ["generate", *inputs, *options, *given, "--image-crop", "64,32,64,32"])
+
+    assert result.exit_code == 0
+    assert (folder / "part.mp4").read_bytes() == whole

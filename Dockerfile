@@ -12,7 +12,7 @@ FROM base AS api
 COPY service ./service
 # The package is our own; the versions of what it needs are bounded in pyproject.toml.
 # hadolint ignore=DL3013
-RUN pip install '.[service,postgres]'
+RUN pip install '.[service,postgres,otel]'
 USER 10001
 VOLUME /data
 EXPOSE 8000
@@ -24,7 +24,7 @@ FROM base AS worker
 COPY model ./model
 COPY benchmarks ./benchmarks
 # hadolint ignore=DL3013
-RUN pip install '.[worker,postgres]'
+RUN pip install '.[worker,postgres,otel]'
 USER 10001
 VOLUME /data
 CMD ["keyvid", "worker"]

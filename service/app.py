@@ -48,6 +48,7 @@ from workers.key_store import KeyStore
 from workers.quarantine import Quarantine
 from workers.quota import default_limits
 from workers.roster import Roster
+from workers.schema import announce
 from workers.storage import open_storage
 from workers.traces import open_tracer
 from workers.uploads import Uploads
@@ -91,6 +92,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         store = await run_in_threadpool(open_job_store, settings)
+        announce(store.database.schema())
         keys = KeyStore(store.database, default_limits=default_limits(settings))
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from sqlalchemy import Engine, Float, create_engine, event, func, literal_column, select, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable, Row
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.sql.elements import ColumnElement
-
-logger = structlog.get_logger(__name__)
 
 BUSY_TIMEOUT_MS = 10_000
 EVENT_LOCK = 0x6B657976  # advisory locks of PostgreSQL; any fixed numbers
@@ -122,20 +119,17 @@ def open_engine(url: str) -> Engine:
     return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10})
 
 
-def upgrade(database_url: str) -> None:
+def upgrade(database_url: str) -> Schema:
     """Bring the database to this version's tables; safe when many processes start at once, and when nothing is to do.
 
-    A database that a newer version has brought forward is left as it is: it has all that this version needs.
+    A database that a newer version has brought forward is left as it is: it has all that this version needs. Answers
+    how it was.
     Raises: StoreUnavailable.
     """
     engine = open_engine(database_url)
     try:
         with _translated(), _migration_lock(engine), engine.begin() as connection:
-            schema = migrate(connection)
-        if schema.is_behind:
-            logger.info("database_migrated", was=schema.found, now=schema.known[0])
-        elif schema.is_ahead:
-            logger.warning("database_is_newer", found=schema.found, known=schema.known[0])
+            return migrate(connection)
     finally:
         engine.dispose()
 

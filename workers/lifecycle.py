@@ -17,6 +17,7 @@ from workers.job_store import JobStore
 from workers.logs import configure_logs
 from workers.quota import default_limits
 from workers.roster import Roster
+from workers.schema import announce
 from workers.supervisor import Supervisor
 from workers.tasks import register_tasks
 from workers.traces import open_tracer
@@ -43,7 +44,7 @@ def run_worker(settings: Settings) -> None:
     Raises: StoreUnavailable when there is no database to begin with.
     """
     configure_logs(settings, process="worker")
-    upgrade(settings.database_url)
+    announce(upgrade(settings.database_url))
     database = Database(settings.database_url)
     store = JobStore(
         database,

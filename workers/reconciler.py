@@ -20,6 +20,7 @@ from workers.database import Database, upgrade
 from workers.errors import BlobNotFound, Transient
 from workers.failpoints import Failpoint, reach
 from workers.roster import RECONCILING, Roster
+from workers.schema import announce
 from workers.storage import open_storage
 from workers.upkeep import Upkeep
 
@@ -163,7 +164,7 @@ def run_reconciler(settings: Settings, stop: threading.Event) -> None:
 
     Raises: StoreUnavailable when there is no database to begin with.
     """
-    upgrade(settings.database_url)
+    announce(upgrade(settings.database_url))
     database = Database(settings.database_url)
     reconciler = Reconciler(
         settings,

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -18,6 +19,9 @@ from alembic.script import ScriptDirectory
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
+
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ def migrate(connection: Connection) -> Schema:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return schema
+
+
+def announce(schema: Schema) -> None:
+    """Log how a database was that was just brought to this code's tables."""
+    if schema.is_behind:
+        logger.info("database_migrated", was=schema.found, now=schema.known[0])
+    elif schema.is_ahead:
+        logger.warning("database_is_newer", found=schema.found, known=schema.known[0])
 
 
 @cache

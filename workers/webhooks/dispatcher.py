@@ -16,6 +16,7 @@ from workers.database import Database, upgrade
 from workers.errors import Transient
 from workers.failpoints import Failpoint, reach
 from workers.logs import named
+from workers.schema import announce
 from workers.traces import NO_TRACER, open_tracer
 from workers.webhooks.address import TargetRefused, TargetUnknown, checked_addresses, look_up, parse_target
 from workers.webhooks.due import DueDeliveries
@@ -142,7 +143,7 @@ def run_dispatcher(settings: Settings, stop: threading.Event) -> None:
 
     Raises: StoreUnavailable when there is no database to begin with.
     """
-    upgrade(settings.database_url)
+    announce(upgrade(settings.database_url))
     database = Database(settings.database_url)
     tracer = open_tracer(settings, process="dispatcher")
     logger.info("dispatcher_started")

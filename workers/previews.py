@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 PERIOD_S = 0.5
+LINGER_S = 1.0  # for a picture that is on its way when the job ends; storage that is slower is not waited for
 QUALITY = 80
 
 
@@ -63,7 +64,7 @@ class Previews:
         with self._news:
             self._is_over = True
             self._news.notify()
-        self._thread.join()
+        self._thread.join(LINGER_S)
 
     def is_due(self) -> bool:
         """Whether another picture is wanted now."""
@@ -88,9 +89,14 @@ class Previews:
             except WorkerError as error:
                 logger.warning("preview_not_stored", error=type(error).__name__)
             else:
-                height, width, _ = picture.pixels.shape
-                self._send(Previewed(picture.stage, picture.frame, width, height))
+                self._tell(picture)
             self._picture = None
+
+    def _tell(self, picture: _Picture) -> None:
+        height, width, _ = picture.pixels.shape
+        with self._news:
+            if not self._is_over:
+                self._send(Previewed(picture.stage, picture.frame, width, height))
 
 
 def _jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:

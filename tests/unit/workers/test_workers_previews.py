@@ -85,6 +85,26 @@ def test_job_never_waits_for_slow_storage(storage: LocalBlobStore, monkeypatch: 
     assert told == []
 
 
+def test_end_of_the_job_waits_for_no_preview(storage: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that storage still holds up when the job ends is told of to nobody, however it ends."""
+    go_on, stored = threading.Event(), threading.Event()
+    told: list[Report] = []
+
+    def hang(*_: object, **__: object) -> None:
+        go_on.wait(30)
+        stored.set()
+
+    monkeypatch.setattr(LocalBlobStore, "put_bytes", hang)
+    monkeypatch.setattr("workers.previews.LINGER_S", 0.0)
+    with Previews(KEY, storage, told.append) as previews:
+        previews.show(JobStage.KEYFRAMES, 8, PIXELS)
+
+    assert not stored.is_set()
+    go_on.set()
+    previews._thread.join(30)
+    assert told == []
+
+
 def test_spritesheet_holds_the_keyframes_in_rows_of_four(tmp_path: Path) -> None:
     """Twelve keyframes make three rows of half-size tiles in their order; the thumbnail is the first frame."""
     keyframes = tuple(range(0, 48, 4))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
+from typing import TYPE_CHECKING
 
 from http_service import Service, events_of
 
+from service.videos.service import VideoService
 from workers.jobs import Failure, JobStage, Keyframes
+
+if TYPE_CHECKING:
+    import pytest
+
+    from workers.jobs import JobEvent
 
 
 def test_events_begin_with_a_snapshot_and_end_with_the_job(service: Service) -> None:
@@ -42,8 +48,18 @@ def test_events_begin_with_a_snapshot_and_end_with_the_job(service: Service) -> 
     assert all(data["id"] == video_id for _, _, data in events)
 
 
-def test_progress_tells_how_long_it_will_take(service: Service) -> None:
+def test_progress_tells_how_long_it_will_take(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a video's stages were measured, events of the next one tell their step and the seconds that are left."""
+    told = threading.Event()
+    forecast = VideoService.eta_after
+
+    def noticed(videos: VideoService, event: JobEvent, *, model: str) -> float | None:
+        left_s = forecast(videos, event, model=model)
+        if left_s is not None:
+            told.set()
+        return left_s
+
+    monkeypatch.setattr(VideoService, "eta_after", noticed)
     service.create()
     first = service.claim()
     for step in range(2):
@@ -53,9 +69,10 @@ def test_progress_tells_how_long_it_will_take(service: Service) -> None:
 
     def work() -> None:
         lease = service.claim()
-        for step in range(12):
-            service.store.report(lease, stage=JobStage.KEYFRAMES, step=step, total=12, progress=10)
-            time.sleep(0.05)
+        for step in range(1000):  # until the reader has caught up with the worker
+            service.store.report(lease, stage=JobStage.KEYFRAMES, step=step, total=1000, progress=10)
+            if told.wait(0.05):
+                break
         service.complete(lease)
 
     worker = threading.Thread(target=work)
@@ -64,7 +81,7 @@ def test_progress_tells_how_long_it_will_take(service: Service) -> None:
     worker.join()
 
     steps = [data for _, name, data in events if name == "video.progress"]
-    assert all(data["total"] == 12 and data["stage"] == "keyframes" for data in steps)
+    assert all(data["total"] == 1000 and data["stage"] == "keyframes" for data in steps)
     assert any(data.get("eta_seconds", -1) >= 0 for data in steps)
 
 

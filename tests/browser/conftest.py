@@ -35,9 +35,12 @@ FLAGS = [
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    Started for each module: while Playwright runs, its event loop is the thread's, and no coroutine of a test can run.
+    """
     binary = shutil.which("chromium")
     if binary is None:
         missing("Chromium")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
-from studio_page import PATIENCE_MS, Studio
+from studio_page import PATIENCE_MS, Studio, file
+
+from tests import uploads
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -59,7 +61,10 @@ def test_waiting_video_knows_its_place(studio: Studio) -> None:
 
 def test_failed_video_says_what_to_do_and_can_be_tried_again(studio: Studio) -> None:
     """The reason is in words, and another try is another video."""
-    studio.choose()
+    # Files of its own: those that made workers fail are refused from then on.
+    studio.choose(
+        picture=file("bad.png", uploads.encoded(uploads.picture(70, 50))), sound=file("bad.wav", uploads.wav(0.7))
+    )
     failed = studio.submit("bad_input")
     expect(studio.page.get_by_role("heading", name="It did not work")).to_be_visible()
     expect(studio.page.locator(".progress-panel .advice")).not_to_be_empty()

@@ -128,7 +128,7 @@ def test_whole_request_is_made_by_keyboard(studio: Studio) -> None:
     studio.page.evaluate("document.activeElement.blur()")
     keyboard.press("ArrowRight")
 
-    expect(studio.page.locator(".readout")).to_contain_text("01 / 47")
+    expect(studio.page.locator(".workspace:visible .readout")).to_contain_text("01 / 47")
 
 
 def test_all_words_come_from_one_place(studio: Studio) -> None:

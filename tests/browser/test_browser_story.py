@@ -72,7 +72,7 @@ def test_it_plays_when_asked_to(mini: Studio) -> None:
     mini.wait("document.querySelector('.screen video').currentTime > 0.2")
 
     expect(mini.button("Pause (space)")).to_be_visible()
-    mini.wait("Number(document.querySelector('.workspace:last-of-type .playhead').ariaValueNow) > 3")
+    mini.wait("Number(document.querySelector('.workspace:not([hidden]) .playhead').ariaValueNow) > 3")
     mini.button("Pause (space)").click()
     assert mini.page.evaluate("document.querySelector('.screen video').paused")
 
@@ -80,7 +80,7 @@ def test_it_plays_when_asked_to(mini: Studio) -> None:
 def test_frames_are_stepped_through_and_keyframes_jumped_to(mini: Studio) -> None:
     """Buttons, arrow keys and pins show exactly the frame that they name."""
     mini.wait_for_result()
-    readout = mini.page.locator(".readout")
+    readout = mini.page.locator(".workspace:visible .readout")
     mini.page.locator(".workspace:visible .pin").first.click()
     expect(readout).to_have_text("00 / 47 · 0.00 s · keyframe")
 

@@ -72,7 +72,7 @@ class PacedEngine:
                 hooks.on_step(stage, step, total)
                 self._log(f"step seed={job.request.seed} {stage} {step}")
                 if hooks.previews is not None and hooks.previews.is_due():
-                    hooks.previews.show(stage, 4 * step, np.full((32, 64, 3), 40 * step, np.uint8))
+                    hooks.previews.show(stage, 4 * step % NUM_FRAMES, np.full((32, 64, 3), 40 * step % 256, np.uint8))
                 if stage is JobStage.KEYFRAMES and step == BREAK_AT_STEP:
                     self._break(words)
                 time.sleep(pause_s)

@@ -12,7 +12,7 @@ export function requestOf(video) {
   const fields = { prompt: video.prompt, seed: String(video.seed) };
   for (const [name, value] of Object.entries(parameters)) {
     const isDefault = name === "preview" || value === null || value === false || (name === "motion_strength" && value === 1) ||
-      (name === "audio_start" && value === 0) || (name === "image_fit" && value === "cover");
+      (name === "audio_start" && value === 0) || (name === "preset" && value === "exact") || (name === "image_fit" && value === "cover");
     if (!isDefault) fields[name] = Array.isArray(value) ? value.join(",") : String(value);
   }
   return { fields, picture: video.metadata.picture || "picture.png", sound: video.metadata.sound || "sound.wav" };

@@ -26,6 +26,7 @@ export class SoundArea {
       accept: SOUND_TYPES,
       class: "unseen",
       id: "sound-file",
+      "aria-label": TEXT.score.drop,
       onchange: () => {
         if (this.input.files[0]) onFile(this.input.files[0]);
         this.input.value = "";

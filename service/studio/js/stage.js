@@ -19,6 +19,7 @@ export class Stage {
       accept: PICTURE_TYPES,
       class: "unseen",
       id: "picture-file",
+      "aria-label": TEXT.stage.drop,
       onchange: () => {
         if (this.input.files[0]) onFile(this.input.files[0]);
         this.input.value = "";

@@ -23,7 +23,7 @@ class StagePreset:
     """Sampling of one stage.
 
     Args:
-        num_inference_steps: denoising steps.
+        num_inference_steps: denoising steps; 0 leaves the motion draft as it is.
         solver: what takes them.
         guided: from which share of the steps on, and up to which, there is guidance; elsewhere only the fully
             conditioned branch is evaluated.
@@ -34,10 +34,10 @@ class StagePreset:
     guided: tuple[float, float] = (0.0, 1.0)
 
 
-# The draft is exact already, and steps add little to it: few are as good as many.
+# Around a draft a step is worth little and none is a video too: the draft alone.
 _AROUND_A_DRAFT: Mapping[Preset, Mapping[DiffusionStage, StagePreset]] = {
-    "balanced": {"keyframes": StagePreset(2), "interpolation": StagePreset(1)},
-    "fast": {"keyframes": StagePreset(1), "interpolation": StagePreset(1)},
+    "balanced": {"keyframes": StagePreset(1), "interpolation": StagePreset(1)},
+    "fast": {"keyframes": StagePreset(0), "interpolation": StagePreset(0)},
 }
 _FROM_NOISE: Mapping[Preset, Mapping[DiffusionStage, StagePreset]] = {
     "balanced": {

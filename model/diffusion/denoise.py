@@ -33,7 +33,7 @@ class Sampling:
     """How a stage is sampled.
 
     Args:
-        num_inference_steps: steps, of whatever solver.
+        num_inference_steps: steps, of whatever solver; with 0 nothing is added to the base (`model.residual`).
         eta: how much noise each of them adds: 0 none, 1 as much as DDPM.
         guidance: scales of Appendix H.
         solver: `ddim`, or `dpm++`, which needs fewer steps and knows `eta` as 0 or not 0.
@@ -127,6 +127,8 @@ def denoise(
     Source: DDIM, DPM-Solver++; KeyVID, Appendix H; pinning is released behaviour of the interpolation stage.
     """
     hooks = hooks or DenoiseHooks()
+    if not sampling.num_inference_steps:
+        return _undenoised(x, hooks)
     solver = _solver(schedule, sampling)
     steps = solver.steps
     for index, step in enumerate(steps):
@@ -152,6 +154,13 @@ def denoise(
     if hooks.on_step is not None:
         hooks.on_step(len(steps), len(steps))
     return x
+
+
+def _undenoised(x: Tensor, hooks: DenoiseHooks) -> Tensor:
+    if hooks.on_step is not None:
+        hooks.on_step(0, 1)
+        hooks.on_step(1, 1)
+    return torch.zeros_like(x)
 
 
 def _solver(schedule: NoiseSchedule, sampling: Sampling) -> Solver:

@@ -123,7 +123,7 @@ def _settings(session: Session, console: Console) -> Iterator[ReportTable]:
 
 def _presets(session: Session, console: Console) -> Iterator[ReportTable]:
     pipeline = KeyVIDPipeline.from_pretrained(session.model)
-    count = max(2, _PRESET_CLIPS // session.share)
+    count = max(2, min(_PRESET_CLIPS // session.share, session.num_clips))
     video = pipeline.config.video
     scenes = [SceneKey("held-out", number).make(height=video.height, width=video.width) for number in range(count)]
     with _bar(console, "presets", count * len(PRESETS)) as advance:

@@ -6,7 +6,6 @@ Legend: B batch, T frames, L query tokens, S key tokens, D width, W windows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,6 @@ class TemporalWindows:
     shares: Tensor
 
     @staticmethod
-    @lru_cache(maxsize=16)
     def build(
         num_frames: int, *, length: int, stride: int, dtype: torch.dtype, device: torch.device
     ) -> TemporalWindows:
@@ -44,13 +42,13 @@ class TemporalWindows:
         if stride < 1 or not stride <= length <= num_frames or (num_frames - length) % stride:
             raise ValueError(f"windows of {length} frames every {stride} do not cover {num_frames} frames")
         starts = range(0, num_frames - length + 1, stride)
-        with torch.inference_mode(mode=False):  # kept: training may come to use what generation has made
-            weights = torch.tensor([min(position + 1, length - position) for position in range(length)])
-            total = torch.zeros(num_frames)
-            for start in starts:
-                total[start : start + length] += weights
-            shares = torch.stack([weights / total[start : start + length] for start in starts])
-            return TemporalWindows(length, stride, shares[:, :, None].to(dtype=dtype, device=device))
+        weights = [min(position + 1, length - position) for position in range(length)]
+        totals = [0] * num_frames
+        for start in starts:
+            for position, weight in enumerate(weights):
+                totals[start + position] += weight
+        shares = [[[weight / totals[start + position]] for position, weight in enumerate(weights)] for start in starts]
+        return TemporalWindows(length, stride, torch.tensor(shares, dtype=dtype, device=device))
 
     def split(self, x_BTD: Tensor) -> Tensor:
         """Cut sequences [B, T, D] into windows [B * W, length, D]."""

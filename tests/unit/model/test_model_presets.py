@@ -112,7 +112,29 @@ def test_presets_go_from_the_models_own_sampling_to_the_fewest_steps(config: obj
         assert stage_sampling(config, stage, params) == own.sampling(params)  # type: ignore[arg-type]
         asked = stage_sampling(config, stage, replace(params, preset="fast", num_inference_steps=3))  # type: ignore[arg-type]
         assert asked.num_inference_steps == 3
-    assert all(exact > balanced >= fast for exact, balanced, fast in steps)
+    assert all(exact >= balanced > fast for exact, balanced, fast in steps)
+    assert sum(exact for exact, _, _ in steps) > sum(balanced for _, balanced, _ in steps)
+
+
+def test_fast_leaves_the_draft_as_it_is() -> None:
+    """Nothing is denoised, progress is told all the same, and the video is the draft's."""
+    pipeline = KeyVIDPipeline.from_pretrained("keyvid-mini")
+    image = ImageFrame(torch.rand(3, 320, 512, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    audio = AudioClip(torch.randn(1, 32_000, generator=torch.Generator().manual_seed(1)), 16_000)
+    told: list[tuple[str, int, int]] = []
+
+    latents = pipeline.generate_latents(
+        image,
+        audio,
+        "wind",
+        GenerationParams(seed=1, preset="fast"),
+        on_step=lambda progress: told.append((progress.stage, progress.step, progress.total)),
+    ).latents
+
+    draft = pipeline.encode(image, audio, "wind").draft
+    assert draft is not None
+    torch.testing.assert_close(latents, draft, rtol=0, atol=1e-5)
+    assert told[2:] == [(stage, step, 1) for stage in ("keyframes", "interpolation") for step in (0, 1)]
 
 
 def test_unknown_presets_are_refused() -> None:

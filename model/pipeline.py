@@ -144,6 +144,14 @@ class KeyVIDPipeline:
         """Write the weights folder that `from_pretrained` reads."""
         save_components(path, self.config, self.components, dtype=dtype)
 
+    def compile_networks(self, *, backend: str = "inductor") -> None:
+        """Have torch compile both UNets, for each shape when it is first met; `backend` is torch's.
+
+        Networks that visit the device (`offload`) are compiled anew at every visit: keep them there.
+        """
+        for unet in (self.components.keyframes_unet, self.components.interpolation_unet):
+            unet.compile(backend=backend, dynamic=False)
+
     def __call__(
         self,
         image: ImageFrame,

@@ -26,6 +26,7 @@ logger = structlog.get_logger(__name__)
 EMBEDDED_URL = "filesystem://localhost//"  # kombu wants a host, and warns without one
 TICKET_LIFE_S = 600  # an older ticket is dropped unread: whatever it announced was found by a poll long ago
 PUBLISH_TIMEOUT_S = 1.0
+BROKER_POLL_S = 0.05  # a look at an empty folder takes some microseconds
 
 
 def make_app(settings: Settings) -> Celery:
@@ -122,5 +123,5 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         "data_folder_out": queue,  # both the same: whoever reads finds what anybody wrote
         "control_folder": str(settings.broker_dir / "control"),
         "store_processed": False,
-        "polling_interval": 0.1,
+        "polling_interval": BROKER_POLL_S,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ def load_model(settings: Settings) -> ModelEngine:
     # Read when torch is loaded. OpenMP threads that spin while idle take the cores from ffmpeg and from the API:
     # on a busy machine a clip then takes ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.compiled_dir))
     import torch  # noqa: PLC0415 - as said above
 
     from model.pipeline import KeyVIDPipeline  # noqa: PLC0415
@@ -61,6 +62,8 @@ def load_model(settings: Settings) -> ModelEngine:
         localizer=settings.localizer,
         guidance_batch=settings.guidance_batch or None,
     )
+    if settings.compile_networks:
+        pipeline.compile_networks()
     facts = {
         "version": version("keyvid"),
         "model": settings.model_name,
@@ -71,6 +74,7 @@ def load_model(settings: Settings) -> ModelEngine:
         "torch": str(torch.__version__),
         "threads": threads,
         "guidance_batch": pipeline.guidance_batch,
+        "compiled": settings.compile_networks,
     }
     return ModelEngine(pipeline, facts, ffmpeg=str(settings.ffmpeg) if settings.ffmpeg else None)
 
@@ -94,7 +98,7 @@ class ModelEngine:
         return self.facts
 
     def warm_up(self) -> None:
-        """Run all stages once with one step each, and decode."""
+        """Run all stages once with one step each, and decode; compiled networks meet every shape."""
         import torch  # noqa: PLC0415
 
         from model.clips import AudioClip, ImageFrame  # noqa: PLC0415
@@ -108,6 +112,9 @@ class ModelEngine:
         params = GenerationParams(
             0, num_inference_steps=1, keyframes=None if self.pipeline.listener is not None else frames
         )
+        if self.facts["compiled"]:
+            # Its last steps are without guidance: fewer branches at once than anywhere else.
+            self.pipeline.generate_latents(image, silence, "", replace(params, preset="fast", num_inference_steps=6))
         generated = self.pipeline.generate_latents(image, silence, "", params)
         for _ in self.pipeline.decode(generated.latents, image):
             pass

@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     offload: bool = Field(
         False, description="Keep UNets and codec too on the GPU only while they work; slower, fits 8 GB."
     )
+    compile_networks: bool = Field(
+        False,
+        description="Have torch compile the UNets at start: minutes once, kept in the data folder; not with offload.",
+    )
     guidance_batch: int = Field(
         0, ge=0, le=4, description="Guidance branches evaluated at once; 0 means as many as the GPU has room for."
     )
@@ -160,6 +164,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if self.lease_renew_seconds > self.lease_seconds / 2:
             raise ValueError("KEYVID_LEASE_RENEW_SECONDS must be at most half of KEYVID_LEASE_SECONDS")
+        if self.compile_networks and self.offload:
+            raise ValueError("KEYVID_COMPILE_NETWORKS needs networks that stay on the GPU: leave KEYVID_OFFLOAD out")
         if self.storage == "s3" and not self.s3_bucket:
             raise ValueError("KEYVID_S3_BUCKET is needed when KEYVID_STORAGE is s3")
         if self.otlp_endpoint is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
@@ -180,6 +186,11 @@ class Settings(BaseSettings):
     def blob_dir(self) -> Path:
         """Folder of local blobs."""
         return self.data_dir / "blobs"
+
+    @property
+    def compiled_dir(self) -> Path:
+        """Folder of compiled networks, which outlive the runner."""
+        return self.data_dir / "compiled"
 
     @property
     def temp_dir(self) -> Path:

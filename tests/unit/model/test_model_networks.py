@@ -90,6 +90,16 @@ def test_conditions_read_once_serve_every_step() -> None:
             )
 
 
+def test_a_network_compiles_in_one_piece() -> None:
+    """Nothing in it makes torch fall back, windows and read conditions included; the numbers stay."""
+    network, inputs = _random_unet(), _inputs(batch=1)
+    expected = _run(network, inputs, window=(4, 2))
+
+    network.compile(backend="eager", dynamic=False, fullgraph=True)
+
+    torch.testing.assert_close(_run(network, inputs, window=(4, 2)), expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["x", "timesteps", "text", "image", "audio", "fps", "frame_index"])
 def test_every_input_matters(name: str) -> None:
     """Another value of any input gives another prediction."""

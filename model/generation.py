@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model.clips import VideoClip
 
 Stage = Literal["localization", "keyframes", "interpolation"]
+_DENOISED: tuple[Stage, ...] = ("keyframes", "interpolation")
 InterpolationMode = Literal["released", "freenoise"]
 Preset = Literal["exact", "balanced", "fast"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -90,17 +91,39 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Denoising:
+    """A diffusion stage that was left between two steps.
+
+    Args:
+        stage: `keyframes` or `interpolation`.
+        step: how many of its `total` steps are done.
+        latents: what the next step takes, float32 `[1, C, T, h, w]`, on the CPU.
+        noise: state of the stage's random generator, uint8.
+        memory: what the solver remembers, as the latents; None where it remembers nothing.
+    """
+
+    stage: Stage
+    step: int
+    total: int
+    latents: Tensor
+    noise: Tensor
+    memory: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationState:
     """What finished stages leave for the next one; a generation resumes from it with the same result.
 
     `keyframe_latents` is float32 `[1, C, num_keyframes, h, w]`, absent until the keyframe stage is done.
     `keyframe_source` names the model whose localizer heard the keyframes; `request` if the caller chose them.
+    `denoising` is what a stage leaves that is not finished.
     """
 
     curve: MotionCurve
     plan: KeyframePlan
     keyframe_latents: Tensor | None = None
     keyframe_source: str | None = None
+    denoising: Denoising | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise to safetensors."""
@@ -115,6 +138,13 @@ class GenerationState:
             tensors["keyframe_latents"] = self.keyframe_latents.contiguous()
         if self.keyframe_source is not None:
             tensors["keyframe_source"] = torch.tensor(list(self.keyframe_source.encode()), dtype=torch.uint8)
+        left = self.denoising
+        if left is not None:
+            tensors["denoising.latents"] = left.latents.contiguous()
+            tensors["denoising.noise"] = left.noise
+            if left.memory is not None:
+                tensors["denoising.memory"] = left.memory.contiguous()
+            tensors["denoising.stage_step_total"] = torch.tensor([_DENOISED.index(left.stage), left.step, left.total])
         return safetensors.torch.save(tensors)
 
     @classmethod
@@ -128,11 +158,20 @@ class GenerationState:
                 valleys=tuple(tensors["curve.valleys"].tolist()),
             )
             plan = KeyframePlan(tuple(tensors["plan.indices"].tolist()), int(tensors["plan.num_frames"]))
+            denoising = None
+            if "denoising.latents" in tensors:
+                stage, step, total = tensors["denoising.stage_step_total"].tolist()
+                latents, noise = tensors["denoising.latents"], tensors["denoising.noise"]
+                denoising = Denoising(_DENOISED[stage], step, total, latents, noise, tensors.get("denoising.memory"))
         except (SafetensorError, KeyError) as error:
             raise ValueError("not a generation state") from error
         source = tensors.get("keyframe_source")
         return cls(
-            curve, plan, tensors.get("keyframe_latents"), None if source is None else bytes(source.tolist()).decode()
+            curve,
+            plan,
+            tensors.get("keyframe_latents"),
+            None if source is None else bytes(source.tolist()).decode(),
+            denoising,
         )
 
 

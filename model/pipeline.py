@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,11 @@ import torch
 from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve, VideoClip
 from model.codecs.latent_flow import LatentFlowCodec
 from model.conditioning import AudioTokens, Conditioning
-from model.diffusion.denoise import DenoiseHooks
 from model.diffusion.guidance import BRANCHES
 from model.diffusion.noise import stage_noise
 from model.encoders.image import ConvImageEncoder
 from model.errors import CheckpointMismatch, InvalidInput, InvalidParams, KeyframesNeeded, OutOfMemory
-from model.generation import Generation, GenerationState, Progress, Stage
+from model.generation import Generation, GenerationState, Stage
 from model.interpolation.interpolator import interpolate
 from model.keyframes.generator import generate_keyframes
 from model.localization.lending import borrow_listener, lender_of
@@ -39,9 +37,10 @@ from model.pretrained import (
     save_components,
     weights_folder,
 )
+from model.stage_watch import NOTHING_KEPT, Keeping, StageWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -182,6 +181,7 @@ class KeyVIDPipeline:
         state: GenerationState | None = None,
         check: Callable[[], None] | None = None,
         previews: PreviewTap | None = None,
+        keeping: Keeping = NOTHING_KEPT,
     ) -> GeneratedLatents:
         """Run the three stages.
 
@@ -191,10 +191,11 @@ class KeyVIDPipeline:
             prompt: what is to be seen; may be empty.
             params: seed, steps, guidance, keyframes.
             on_step: told of every step before it runs (0: the stage has begun); may raise to cancel.
-            on_state: told what the finished stages leave.
-            state: what finished stages left; the rest is generated as if nothing had been interrupted.
+            on_state: told what stages leave: each when it is finished, and in between as `keeping` says.
+            state: what was left; the rest is generated as if nothing had been interrupted.
             check: called between guidance branches; may raise to cancel.
             previews: shown pictures as the latents clear; what is generated does not depend on it.
+            keeping: when a diffusion stage leaves its state between two steps.
         Raises: InvalidInput (KeyframesNeeded among them), NonFiniteLatents, OutOfMemory; whatever the hooks raise.
         """
         self._require_size(image)
@@ -202,29 +203,37 @@ class KeyVIDPipeline:
             raise InvalidParams(f"{self.config.name} paints its frames: it has no motion_strength")
         if params.reference_compat:
             audio = as_released_loader(audio)
-        watch = StageWatch(on_step=on_step, on_state=on_state, check=check, previews=previews)
+        watch = StageWatch(on_step, on_state, check, previews, keeping)
         with _out_of_memory_named():
             if state is None:
-                with watch.stage("localization") as hooks:
-                    _report(hooks, 0)
+                with watch.stage("localization"):
+                    watch.report("localization", 0, 1)
                     state = self._plan(audio, params.keyframes)
-                    _report(hooks, 1)
+                    watch.report("localization", 1, 1)
                 watch.leave(state)
             conditioning = self.encode(image, audio, prompt)
             keyframes = state.keyframe_latents
             if keyframes is None:
-                with watch.stage("keyframes") as hooks:
-                    keyframes = self._generate_keyframes(
-                        conditioning, image, state.plan, params=params, hooks=hooks, watch=watch
-                    )
-                watch.leave(replace(state, keyframe_latents=keyframes.cpu()))
-            with watch.stage("interpolation") as hooks:
-                latents = self._interpolate(
-                    conditioning, image, keyframes.to(self.device), state.plan, params=params, hooks=hooks, watch=watch
-                )
+                with watch.stage("keyframes"):
+                    keyframes = self._generate_keyframes(conditioning, image, state, params=params, watch=watch)
+                state = replace(state, keyframe_latents=keyframes.cpu(), denoising=None)
+                watch.leave(state)
+            with watch.stage("interpolation"):
+                keyframes = keyframes.to(self.device)
+                latents = self._interpolate(conditioning, image, keyframes, state, params=params, watch=watch)
         # Latent flow is motion relative to the first frame, so its multiple is the same motion, farther.
         latents = latents if params.motion_strength == 1 else latents * params.motion_strength
         return GeneratedLatents(latents, state.curve, state.plan, watch.seconds, state.keyframe_source)
+
+    @property
+    def is_saving_memory(self) -> bool:
+        """Whether it holds as little on the device as it can."""
+        return self.guidance_batch == 1 and not self.placement.resident
+
+    def save_memory(self) -> None:
+        """Evaluate one guidance branch at a time, and keep every network on the device only while it works."""
+        self.guidance_batch = 1
+        self.placement.send_home()
 
     @torch.inference_mode()
     def localize(self, audio: AudioClip) -> MotionCurve:
@@ -306,23 +315,23 @@ class KeyVIDPipeline:
         self,
         conditioning: Conditioning,
         image: ImageFrame,
-        plan: KeyframePlan,
+        state: GenerationState,
         *,
         params: GenerationParams,
-        hooks: DenoiseHooks,
         watch: StageWatch,
     ) -> Tensor:
-        noise = stage_noise(params.seed, "keyframes")
+        noise, frames = stage_noise(params.seed, "keyframes"), state.plan.indices
         with self.placement.using("codec"):
             first_frame = self.components.codec.encode(self._picture(image), noise=noise)
         sketcher = partial(self._sketch, image, first_frame, params)
-        hooks = watch.previewed(hooks, "keyframes", sketcher, plan.indices[1:], positions=range(1, len(plan.indices)))
+        hooks = watch.hooks("keyframes", state, noise)
+        hooks = watch.previewed(hooks, "keyframes", sketcher, frames[1:], positions=range(1, len(frames)))
         with self.placement.using("keyframes_unet"):
             return generate_keyframes(
                 self.components.keyframes_unet,
                 conditioning,
                 first_frame,
-                [plan.indices],
+                [frames],
                 stage=self.config.keyframes,
                 sampling=stage_sampling(self.config, "keyframes", params),
                 noise=noise,
@@ -335,25 +344,25 @@ class KeyVIDPipeline:
         conditioning: Conditioning,
         image: ImageFrame,
         keyframes: Tensor,
-        plan: KeyframePlan,
+        state: GenerationState,
         *,
         params: GenerationParams,
-        hooks: DenoiseHooks,
         watch: StageWatch,
     ) -> Tensor:
-        noise = stage_noise(params.seed, "interpolation")
+        noise, frames = stage_noise(params.seed, "interpolation"), state.plan.indices
         through = partial(through_video, fps=self.config.keyframes.fps) if params.reference_compat else None
         with self.placement.using("codec"):
             codec = self.components.codec
             handed = codec.hand_over(keyframes, self._picture(image), noise=noise, through=through)
         sketcher = partial(self._sketch, image, handed[:, :, 0], params)  # the first keyframe is frame 0: the picture
-        hooks = watch.previewed(hooks, "interpolation", sketcher, plan.indices[1:], positions=plan.indices[1:])
+        hooks = watch.hooks("interpolation", state, noise)
+        hooks = watch.previewed(hooks, "interpolation", sketcher, frames[1:], positions=frames[1:])
         with self.placement.using("interpolation_unet"):
             return interpolate(
                 self.components.interpolation_unet,
                 conditioning,
                 handed,
-                plan.indices,
+                frames,
                 stage=self.config.interpolation,
                 mode=params.interpolation_mode or self.config.interpolation_mode,
                 sampling=stage_sampling(self.config, "interpolation", params),
@@ -385,53 +394,6 @@ class KeyVIDPipeline:
         expected = (self.config.video.height, self.config.video.width)
         if image.size != expected:
             raise InvalidInput(f"{self.config.name} animates pictures of {expected[1]}x{expected[0]} px")
-
-
-@dataclass(slots=True)
-class StageWatch:
-    """Times the stages and passes on what they report."""
-
-    on_step: OnStep | None
-    on_state: OnState | None
-    check: Callable[[], None] | None
-    previews: PreviewTap | None = None
-    seconds: dict[Stage, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[DenoiseHooks]:
-        """Time one stage."""
-        started = time.monotonic()
-
-        def report(step: int, total: int) -> None:
-            if self.on_step is not None:
-                self.on_step(Progress(stage, step, total))
-
-        yield DenoiseHooks(on_step=report, check=self.check)
-        self.seconds[stage] = time.monotonic() - started
-
-    def previewed(
-        self,
-        hooks: DenoiseHooks,
-        stage: Stage,
-        sketcher: Callable[[], Sketch],
-        frames: Sequence[int],
-        *,
-        positions: Sequence[int],
-    ) -> DenoiseHooks:
-        """The hooks of a stage, with previews where somebody wants them."""
-        if self.previews is None:
-            return hooks
-        return replace(hooks, on_clean=self.previews.watching(stage, sketcher(), frames, positions=positions))
-
-    def leave(self, state: GenerationState) -> None:
-        """Pass on what the finished stages leave."""
-        if self.on_state is not None:
-            self.on_state(state)
-
-
-def _report(hooks: DenoiseHooks, step: int) -> None:
-    if hooks.on_step is not None:
-        hooks.on_step(step, 1)
 
 
 @contextmanager

@@ -49,6 +49,14 @@ class Placement:
         """Names of the components that are on the device now."""
         return frozenset(self._resident)
 
+    def send_home(self) -> None:
+        """Make visitors of all components: nobody is on the device until it is used. Not while one is used."""
+        for name in self._resident:
+            self._modules[name].to("cpu")
+        self._resident.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     @contextmanager
     def using(self, *names: str) -> Iterator[None]:
         """Have these components on the device; names without weights are passed over."""

@@ -22,7 +22,7 @@ MODEL_ENGINE = "workers.runner:load_model"
 class EngineJob:
     """One video to make: canonical inputs in files, and the file to write.
 
-    `state` is what an earlier attempt's finished stages left.
+    `state` is what an earlier attempt left.
     """
 
     request: VideoRequest
@@ -37,15 +37,17 @@ class EngineHooks:
     """How an engine says where it is; each of them may raise to stop it.
 
     on_step: stage, steps done, steps in all; before every step.
-    on_state: the stage that is done, what it leaves, what was heard.
+    on_state: the stage, what it leaves, what was heard, and the step that it is left at; None when it is finished.
     check: as often as is cheap.
     previews: who is to be shown pictures on the way; None when nobody wants them.
+    wants_state: whether the job will be stopped before its next step, and should leave its state before that.
     """
 
     on_step: Callable[[JobStage, int, int], None]
-    on_state: Callable[[JobStage, bytes, Keyframes], None]
+    on_state: Callable[[JobStage, bytes, Keyframes, int | None], None]
     check: Callable[[], None]
     previews: Previews | None = None
+    wants_state: Callable[[], bool] | None = None
 
 
 class Engine(Protocol):

@@ -103,13 +103,13 @@ class JobRun:
 
     def _run(self) -> RunnerNeeds:
         try:
-            checkpoint = self._persist(lambda: self.store.checkpoint(self.job.id))
+            checkpoints = self._persist(lambda: self.store.checkpoints(self.job.id)) or ()
             self.runner.send(
                 RunJob(
                     self.job.id,
                     self.lease.fence,
                     self.job.request,
-                    checkpoint,
+                    checkpoints,
                     origin=self.job.origin,
                     keyframes=self.job.keyframes,
                 )
@@ -165,6 +165,7 @@ class JobRun:
                         sha256=report.sha256,
                         keyframes=report.keyframes,
                         engine_digest=report.engine_digest,
+                        step=report.step,
                     )
                 )
             case Previewed():
@@ -233,7 +234,7 @@ class JobRun:
             self._stopping_since = time.monotonic()
             self._stop_deadline = self._stopping_since + grace_s
             self._stop = reason
-            self.runner.send(StopJob(self.job.id, self.lease.fence))
+            self.runner.send(StopJob(self.job.id, self.lease.fence, leaves_state=is_drain))
         elif reason is StopReason.LEASE_LOST:
             self._stop = reason
 

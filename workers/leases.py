@@ -114,10 +114,19 @@ class JobLeases:
             record(transaction, row, EventType.PREVIEW, preview_stage=preview.stage, frame=preview.frame, **size)
 
     def save_checkpoint(
-        self, lease: Lease, *, stage: JobStage, key: str, sha256: str, keyframes: Keyframes, engine_digest: str
+        self,
+        lease: Lease,
+        *,
+        stage: JobStage,
+        key: str,
+        sha256: str,
+        keyframes: Keyframes,
+        engine_digest: str,
+        step: int | None = None,
     ) -> None:
-        """Note that a stage is done and where its state is kept; only the same engine may resume from it.
+        """Note where the state of a stage is kept; only the same engine may resume from it.
 
+        Args: step: how many of its steps are done; None when the stage is.
         Raises: LeaseLost.
         """
         with self._database.write() as transaction:
@@ -131,25 +140,24 @@ class JobLeases:
                     engine_digest=engine_digest,
                     fence=lease.fence,
                     at=transaction.now,
+                    step=step,
                 )
             )
             if row.keyframes is None:
                 row.keyframes = asdict(keyframes)
                 record(transaction, row, EventType.PROGRESS, keyframes=list(keyframes.indices))
 
-    def checkpoint(self, job_id: str) -> Mapping[str, Any] | None:
-        """The newest checkpoint of a job: stage, key, sha256 and engine_digest."""
-        newest = (
+    def checkpoints(self, job_id: str) -> tuple[Mapping[str, Any], ...]:
+        """The checkpoints of a job, the newest first: stage, step, key, sha256 and engine_digest of each."""
+        newest_first = (
             select(CheckpointRow)
             .where(CheckpointRow.job_id == job_id)
             .order_by(CheckpointRow.fence.desc(), CheckpointRow.at.desc())
-            .limit(1)
         )
+        names = ("stage", "step", "key", "sha256", "engine_digest")
         with self._database.read() as transaction:
-            row = transaction.session.scalar(newest)
-            if row is None:
-                return None
-            return {"stage": row.stage, "key": row.key, "sha256": row.sha256, "engine_digest": row.engine_digest}
+            rows = transaction.session.scalars(newest_first)
+            return tuple({name: getattr(row, name) for name in names} for row in rows)
 
     def complete(
         self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]
@@ -244,5 +252,7 @@ def _held(transaction: Transaction, lease: Lease) -> JobRow:
     return row
 
 
-def _checkpointed(session: Session, job_id: str) -> list[str]:
-    return list(session.scalars(select(CheckpointRow.stage).where(CheckpointRow.job_id == job_id)))
+def _checkpointed(session: Session, job_id: str) -> dict[str, int | None]:
+    """Stages that left something, each with the step that it was left at; None when it was finished."""
+    left = session.execute(select(CheckpointRow.stage, CheckpointRow.step).where(CheckpointRow.job_id == job_id))
+    return {row.stage: row.step for row in left}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete
@@ -29,7 +29,7 @@ from workers.tables import CheckpointRow, EventRow, FileRow, JobRow
 from workers.webhooks.outbox import owe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from workers.database import Transaction
 
@@ -173,13 +173,22 @@ def end_attempt(
         requeue(transaction, row, delay_s=delay_s, reason=reason)
 
 
-def fresh_stages(done: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Stages of a new attempt; the ones in `done` are taken over from an earlier attempt."""
-    taken = set(done)
-    return [
-        asdict(StageReport(stage, "done", resumed=True)) if stage in taken else asdict(StageReport(stage, "pending"))
-        for stage in RUNNING_STAGES
-    ]
+NOTHING_LEFT: Mapping[str, int | None] = {}
+
+
+def fresh_stages(left: Mapping[str, int | None] = NOTHING_LEFT) -> list[dict[str, Any]]:
+    """Stages of a new attempt.
+
+    Args: left: those that are taken over from an earlier one, each with the step to go on from; None for finished ones.
+    """
+    stages = []
+    for stage in RUNNING_STAGES:
+        report = StageReport(stage, "pending")
+        if stage in left:
+            step = left[stage]
+            report = replace(report, status="done" if step is None else "pending", steps_done=step or 0, resumed=True)
+        stages.append(asdict(report))
+    return stages
 
 
 def advance(
@@ -193,7 +202,9 @@ def advance(
         if index < position:
             after = _closed(before, now=now)
         elif index == position:
-            after.update(status="running", steps_done=step, steps_total=total, resumed=False)
+            # From step 0 on it is not taken over, whatever was left of it.
+            is_resumed = before["resumed"] and before["status"] != "done" and step > 0
+            after.update(status="running", steps_done=step, steps_total=total, resumed=is_resumed)
             after.setdefault("began_at", now)
         else:
             after = asdict(StageReport(RUNNING_STAGES[index], "pending"))

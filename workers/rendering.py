@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -12,16 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import av
-import structlog
 
+from workers.checkpoints import CheckpointWriter, saved_state
 from workers.contract import FPS, NUM_FRAMES
 from workers.engine import EngineHooks, EngineJob, MeasuresDevice
-from workers.errors import BlobNotFound
 from workers.failpoints import Failpoint, reach
 from workers.jobs import JobStage, Output
 from workers.patient_storage import PatientStorage
 from workers.previews import Previews
-from workers.runner_messages import Checkpointed, Done, RunJob, Step
+from workers.runner_messages import Done, Step
 from workers.stills import Stills
 from workers.storage import preview_key
 
@@ -30,10 +28,8 @@ if TYPE_CHECKING:
 
     from workers.engine import Engine
     from workers.jobs import Keyframes
-    from workers.runner_messages import Report
+    from workers.runner_messages import Report, RunJob, StopJob
     from workers.storage import BlobStore
-
-logger = structlog.get_logger(__name__)
 
 # Percent of a job at the beginning and the end of each stage, about as their times are.
 PROGRESS = {
@@ -84,7 +80,7 @@ def render(
     *,
     temp_dir: Path,
     send: Callable[[Report], None],
-    check: Callable[[], None],
+    stop: Callable[[], StopJob | None],
     patience_s: float = PATIENCE_S,
 ) -> Done:
     """Make the video of a job and store it under the job's fence.
@@ -95,31 +91,45 @@ def render(
         storage: where inputs come from and outputs go.
         temp_dir: folder for files that live as long as this call.
         send: told of steps and checkpoints.
-        check: raises Cancelled once the job should stop.
+        stop: the command to stop the job, once there is one.
         patience_s: how long storage that does not answer is tried again.
     Raises: Cancelled, BrokenOutput, BlobNotFound, StorageUnavailable; whatever the engine raises.
     """
     started = time.monotonic()
     heard = job.keyframes
-    blobs = PatientStorage(storage, check, patience_s)
     temp_dir.mkdir(parents=True, exist_ok=True)
     device_memory = engine.device_memory if isinstance(engine, MeasuresDevice) else dict
     reports = StepReports(send, device_memory)
 
+    def check() -> None:
+        asked = stop()
+        if asked is not None and not asked.leaves_state:
+            raise Cancelled
+
+    def is_leaving() -> bool:
+        asked = stop()
+        return asked is not None and asked.leaves_state
+
+    def check_between_steps() -> None:
+        # What the last step led to is stored by now, where the engine can leave it.
+        if stop() is not None:
+            raise Cancelled
+
     def on_step(stage: JobStage, step: int, total: int) -> None:
-        check()
+        check_between_steps()
         reports.step(stage, step, total)
 
-    def on_state(stage: JobStage, state: bytes, keyframes: Keyframes) -> None:
+    blobs = PatientStorage(storage, check_between_steps, patience_s)
+    checkpoints = CheckpointWriter(job, engine.digest, blobs, send)
+
+    def on_state(stage: JobStage, state: bytes, keyframes: Keyframes, step: int | None = None) -> None:
         nonlocal heard
         check()
         heard = keyframes
-        key = f"checkpoints/{job.job_id}/{job.fence}/{stage}.safetensors"
-        reach(Failpoint.CHECKPOINT_UPLOADING)
-        blobs.put_bytes(key, state, content_type="application/octet-stream")
-        reach(Failpoint.CHECKPOINT_UPLOADED)
-        send(Checkpointed(stage, key, hashlib.sha256(state).hexdigest(), keyframes, engine.digest))
-        reach(Failpoint.CHECKPOINT_TOLD)
+        if step is None:
+            checkpoints.finished(stage, state, keyframes)
+        else:
+            checkpoints.within(stage, step, state, keyframes)
 
     with TemporaryDirectory(prefix="job-", dir=temp_dir) as folder:
         work = EngineJob(
@@ -127,12 +137,12 @@ def render(
             image=Path(folder, "image.png"),
             audio=Path(folder, "audio.wav"),
             output=Path(folder, "video.mp4"),
-            state=_saved_state(job, engine, blobs),
+            state=saved_state(job, engine.digest, blobs),
         )
         blobs.get_to_file(job.request.image.key, work.image)
         blobs.get_to_file(job.request.audio.key, work.audio)
         with _previews(job, storage, send) as previews:
-            engine.generate(work, EngineHooks(on_step, on_state, check, previews))
+            engine.generate(work, EngineHooks(on_step, on_state, check, previews, is_leaving))
         check()
         output = _publish(work.output, job, blobs, keyframes=heard.indices if heard else ())
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
@@ -146,20 +156,6 @@ def _previews(
 ) -> AbstractContextManager[Previews | None]:
     """Who is shown pictures on the way, if the request asks for them."""
     return Previews(preview_key(job.job_id, job.fence), storage, send) if job.request.preview else nullcontext()
-
-
-def _saved_state(job: RunJob, engine: Engine, blobs: PatientStorage) -> bytes | None:
-    """Bytes of the newest checkpoint, unless they are gone, damaged, or of another engine."""
-    if job.checkpoint is None or job.checkpoint["engine_digest"] != engine.digest:
-        return None
-    try:
-        state = blobs.get_bytes(job.checkpoint["key"])
-    except BlobNotFound:
-        return None
-    if hashlib.sha256(state).hexdigest() != job.checkpoint["sha256"]:
-        logger.warning("checkpoint_damaged", stage=job.checkpoint["stage"])
-        return None
-    return state
 
 
 def _publish(path: Path, job: RunJob, blobs: PatientStorage, *, keyframes: Sequence[int]) -> Output:

@@ -6,6 +6,7 @@ Imports of `model` and torch stand inside `load_model`, so that only the spawned
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import time
 from dataclasses import dataclass, replace
@@ -76,22 +77,34 @@ def load_model(settings: Settings) -> ModelEngine:
         "guidance_batch": pipeline.guidance_batch,
         "compiled": settings.compile_networks,
     }
-    return ModelEngine(pipeline, facts, ffmpeg=str(settings.ffmpeg) if settings.ffmpeg else None)
+    return ModelEngine(
+        pipeline,
+        facts,
+        ffmpeg=str(settings.ffmpeg) if settings.ffmpeg else None,
+        code_sha256=_folder_digest(Path(inspect.getfile(KeyVIDPipeline)).parent, suffix=".py"),
+        checkpoint_steps=settings.checkpoint_steps,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEngine:
-    """Makes videos with a loaded pipeline; `facts` describe what was loaded."""
+    """Makes videos with a loaded pipeline; `facts` describe what was loaded, `code_sha256` the code that runs it.
+
+    A diffusion stage leaves its state every `checkpoint_steps` steps.
+    """
 
     pipeline: KeyVIDPipeline
     facts: Mapping[str, Any]
     ffmpeg: str | None
+    code_sha256: str
+    checkpoint_steps: int
 
     @property
     def digest(self) -> str:
-        """Changes with the weights, the localizer, the code's version and the precision."""
+        """Changes with the weights, the localizer, the code and the precision."""
         names = ("version", "weights_sha256", "localizer", "dtype", "torch")
-        return hashlib.sha256("\n".join(str(self.facts[name]) for name in names).encode()).hexdigest()
+        parts = [self.code_sha256, *(str(self.facts[name]) for name in names)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def describe(self) -> Mapping[str, Any]:
         """Version, weights, device and precision."""
@@ -122,12 +135,21 @@ class ModelEngine:
 
     def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
         """Write the MP4 of a request, with the caller's own sound."""
+        from model.errors import OutOfMemory  # noqa: PLC0415
         from model.generation import GenerationState  # noqa: PLC0415
         from model.media.audio import read_audio  # noqa: PLC0415
         from model.media.image import read_image  # noqa: PLC0415
         from model.media.video import write_video  # noqa: PLC0415
+        from model.stage_watch import Keeping  # noqa: PLC0415
 
         request = job.request
+        state = GenerationState.from_bytes(job.state) if job.state is not None else None
+
+        def on_state(left: GenerationState) -> None:
+            nonlocal state
+            state = left
+            _on_state(left, hooks)
+
         if self.pipeline.device.type == "cuda":
             import torch  # noqa: PLC0415
 
@@ -136,27 +158,42 @@ class ModelEngine:
             job.image, height=request.height, width=request.width, fit=request.image_fit, crop=_crop(request)
         )
         audio = read_audio(job.audio).window(request.audio_start, CLIP_SECONDS)
-        generated = self.pipeline.generate_latents(
-            image,
-            audio,
-            request.prompt,
-            self._params(job),
-            on_step=lambda progress: _on_step(progress, hooks),
-            on_state=lambda state: _on_state(state, hooks),
-            state=GenerationState.from_bytes(job.state) if job.state is not None else None,
-            check=hooks.check,
-            previews=_preview_tap(hooks.previews) if hooks.previews is not None else None,
-        )
-        hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
-        write_video(
-            (chunk.cpu() for chunk in self.pipeline.decode(generated.latents, image)),
-            audio,
-            job.output,
-            fps=FPS,
-            num_frames=NUM_FRAMES,
-            ffmpeg_path=self.ffmpeg,
-            on_frames=lambda written: hooks.on_step(JobStage.MUX, written, NUM_FRAMES),
-        )
+
+        def make() -> None:
+            generated = self.pipeline.generate_latents(
+                image,
+                audio,
+                request.prompt,
+                self._params(job),
+                on_step=lambda progress: _on_step(progress, hooks),
+                on_state=on_state,
+                state=state,
+                check=hooks.check,
+                previews=_preview_tap(hooks.previews) if hooks.previews is not None else None,
+                keeping=Keeping(self.checkpoint_steps, hooks.wants_state),
+            )
+            hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
+            write_video(
+                (chunk.cpu() for chunk in self.pipeline.decode(generated.latents, image)),
+                audio,
+                job.output,
+                fps=FPS,
+                num_frames=NUM_FRAMES,
+                ffmpeg_path=self.ffmpeg,
+                on_frames=lambda written: hooks.on_step(JobStage.MUX, written, NUM_FRAMES),
+            )
+
+        try:
+            make()
+        except OutOfMemory:
+            if self.pipeline.is_saving_memory:
+                raise
+        else:
+            return
+        # Outside of the handler, because the error holds the tensors of what failed.
+        self.pipeline.save_memory()
+        logger.warning("tried_again_in_less_memory")
+        make()
 
     def device_memory(self) -> Mapping[str, int]:
         """What torch holds of the GPU, in bytes; empty on a CPU."""
@@ -195,7 +232,9 @@ def _on_step(progress: Progress, hooks: EngineHooks) -> None:
 
 
 def _on_state(state: GenerationState, hooks: EngineHooks) -> None:
-    stage = JobStage.LOCALIZATION if state.keyframe_latents is None else JobStage.KEYFRAMES
+    left = state.denoising
+    finished = JobStage.LOCALIZATION if state.keyframe_latents is None else JobStage.KEYFRAMES
+    stage, step = (finished, None) if left is None else (JobStage(left.stage), left.step)
     curve = state.curve
     heard = Keyframes(
         indices=tuple(state.plan.indices),
@@ -204,7 +243,7 @@ def _on_state(state: GenerationState, hooks: EngineHooks) -> None:
         valleys=curve.valleys,
         source=state.keyframe_source,
     )
-    hooks.on_state(stage, state.to_bytes(), heard)
+    hooks.on_state(stage, state.to_bytes(), heard, step)
 
 
 def _crop(request: VideoRequest) -> Crop | None:
@@ -239,10 +278,10 @@ def _dtype(name: str, device: str) -> torch.dtype:
     return dtype
 
 
-def _folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files of a weights folder."""
+def _folder_digest(folder: Path, *, suffix: str = "") -> str:
+    """SHA-256 over the names and contents of all files of a folder whose names end so."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob(f"*{suffix}")):
         if path.is_file():
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,23 +27,28 @@ class Remedy(StrEnum):
 class RunJob:
     """To the runner: make this video.
 
-    `checkpoint` is the newest one of the job, as the store gives it; `keyframes` are known once they were heard.
+    `checkpoints` are those of the job, the newest first, as the store gives them; `keyframes` are known once they were
+    heard.
     """
 
     job_id: str
     fence: int
     request: VideoRequest
-    checkpoint: Mapping[str, Any] | None
+    checkpoints: tuple[Mapping[str, Any], ...]
     origin: Origin = NO_ORIGIN
     keyframes: Keyframes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """To the runner: stop this job at the next step. Nothing happens when another one runs."""
+    """To the runner: stop this job at the next step. Nothing happens when another one runs.
+
+    `leaves_state` lets it finish its step and leave a checkpoint first.
+    """
 
     job_id: str
     fence: int
+    leaves_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +86,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """From the runner: a stage is done, and its state is in storage."""
+    """From the runner: the state of a stage is in storage, after `step` steps, or finished where that is None."""
 
     stage: JobStage
     key: str
     sha256: str
     keyframes: Keyframes
     engine_digest: str
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

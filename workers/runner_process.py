@@ -66,7 +66,7 @@ class Desk:
         self._connection = connection
         self._sending = threading.Lock()
         self._jobs: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
-        self._stopped: tuple[str, int] | None = None
+        self._stop: StopJob | None = None
         threading.Thread(target=self._receive, name="desk", daemon=True).start()
 
     def next_job(self) -> RunJob:
@@ -81,10 +81,10 @@ class Desk:
             except OSError:
                 end_process_group()
 
-    def check(self, job: RunJob) -> None:
-        """Raise Cancelled once this job should stop."""
-        if self._stopped == (job.job_id, job.fence):
-            raise Cancelled
+    def stop_of(self, job: RunJob) -> StopJob | None:
+        """The command to stop this job, once there is one."""
+        stop = self._stop
+        return stop if stop is not None and (stop.job_id, stop.fence) == (job.job_id, job.fence) else None
 
     def _receive(self) -> None:
         while True:
@@ -93,7 +93,7 @@ class Desk:
             except (EOFError, OSError):
                 end_process_group()
             if isinstance(command, StopJob):
-                self._stopped = (command.job_id, command.fence)
+                self._stop = command
             else:
                 self._jobs.put(command)
 
@@ -146,7 +146,7 @@ def end_process_group() -> None:
 
 def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk) -> Report:
     with named(job.origin, job_id=job.job_id, fence=job.fence):
-        logger.info("job_taken", resumes_after=job.checkpoint["stage"] if job.checkpoint else None)
+        logger.info("job_taken", checkpoints=len(job.checkpoints))
         try:
             folder = runner_folder(settings, os.getpid())
             return render(
@@ -155,7 +155,7 @@ def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings
                 storage,
                 temp_dir=folder,
                 send=desk.send,
-                check=lambda: desk.check(job),
+                stop=lambda: desk.stop_of(job),
                 patience_s=settings.storage_patience_seconds,
             )
         except Cancelled:

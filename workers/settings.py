@@ -85,6 +85,9 @@ class Settings(BaseSettings):
         pattern=r"^(unix:/.+|http://[^/]+:\d+)$",
         description="Where the listener is, for POST /v1/localizations: unix:/PATH, or http://HOST:PORT.",
     )
+    checkpoint_steps: int = Field(
+        5, ge=0, description="Denoising steps between checkpoints within a stage; 0 leaves one only in a planned stop."
+    )
     runner_threads: int = Field(0, ge=0, le=256, description="CPU threads of the runner; 0 means one per core.")
     ffmpeg: Path | None = Field(None, description="ffmpeg binary; absent means the one that is packaged.")
     engine: str = Field("model", description="What the runner loads: `model`, or module:factory in fault tests.")

@@ -100,7 +100,7 @@ class EventRow(Base):
 
 
 class CheckpointRow(Base):
-    """What a finished stage left, so that the next attempt need not repeat it."""
+    """What a stage left last, so that the next attempt need not repeat it; `step` is absent when it is finished."""
 
     __tablename__ = "checkpoints"
 
@@ -111,6 +111,7 @@ class CheckpointRow(Base):
     engine_digest: Mapped[str] = mapped_column(String(64))
     fence: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[float] = mapped_column(Float(53))
+    step: Mapped[int | None] = mapped_column(default=None)
 
 
 class FileRow(Base):

@@ -65,6 +65,15 @@ class Solver(Protocol):
         """From latents `[B, C, T, h, w]` and their velocity to the latents of the next timestep."""
         ...
 
+    @property
+    def memory(self) -> Tensor | None:
+        """What it remembers of the step that it took last."""
+        ...
+
+    def recall(self, step: int, memory: Tensor | None) -> None:
+        """Be as it was after `step` steps, when it remembered `memory`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DDIMSolver:
@@ -77,6 +86,13 @@ class DDIMSolver:
         """One step of `ddim_step`."""
         return ddim_step(self.schedule, step, x, v, noise)
 
+    @property
+    def memory(self) -> None:
+        """Nothing."""
+
+    def recall(self, step: int, memory: Tensor | None) -> None:
+        """Stay as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class PinnedFrames:
@@ -87,6 +103,16 @@ class PinnedFrames:
 
 
 @dataclass(frozen=True, slots=True)
+class Midway:
+    """A run after `step` of `total` steps: its `latents` `[B, C, T, h, w]`, and what its solver remembers."""
+
+    step: int
+    total: int
+    latents: Tensor
+    memory: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class DenoiseHooks:
     """Calls to whoever waits.
 
@@ -94,11 +120,15 @@ class DenoiseHooks:
         on_step: told (steps done, steps in all) before each step; may raise to stop.
         check: called before each evaluation; may raise to stop.
         on_clean: given, after each step, what works out the clean latents that it predicts.
+        on_midway: told where the run is after each step; may raise to stop.
+        resume: asked once the initial noise is drawn where to go on, with the noise brought to what it was there.
     """
 
     on_step: Callable[[int, int], None] | None = None
     check: Callable[[], None] | None = None
     on_clean: Callable[[Clean], None] | None = None
+    on_midway: Callable[[Midway], None] | None = None
+    resume: Callable[[], Midway | None] | None = None
 
     def through(self, finish: Callable[[Tensor], Tensor]) -> DenoiseHooks:
         """The same hooks, given `finish` of what is predicted."""
@@ -123,7 +153,7 @@ def denoise(
 
     At most `guidance_batch` guidance branches are evaluated at once.
     Fresh noise is drawn at every step, also at the last, unless `eta` is 0.
-    Raises: NonFiniteLatents; whatever the hooks raise.
+    Raises: NonFiniteLatents; ValueError when what is resumed had another number of steps; whatever the hooks raise.
     Source: DDIM, DPM-Solver++; KeyVID, Appendix H; pinning is released behaviour of the interpolation stage.
     """
     hooks = hooks or DenoiseHooks()
@@ -131,16 +161,14 @@ def denoise(
         return _undenoised(x, hooks)
     solver = _solver(schedule, sampling)
     steps = solver.steps
-    for index, step in enumerate(steps):
+    begin, x = _begin(hooks, x, solver)
+    for index, step in enumerate(steps[begin:], begin):
         if hooks.on_step is not None:
             hooks.on_step(index, len(steps))
-        predictions: dict[Branch, Tensor] = {}
         guidance = sampling.guidance_at(index)
+        predictions: dict[Branch, Tensor] = {}
         for group in _groups(guidance.branches(), guidance_batch):
-            if hooks.check is not None:
-                hooks.check()
-            evaluated = predict(group, x, step.timestep)
-            predictions |= {branch: v.float() for branch, v in zip(group, evaluated, strict=True)}
+            predictions |= _evaluate(predict, group, x, step.timestep, check=hooks.check)
         velocity = guidance.combine(predictions)
         if hooks.on_clean is not None:
             hooks.on_clean(partial(predicted_clean, schedule, step, x, velocity))
@@ -151,9 +179,20 @@ def denoise(
             x = _put_back(pins, step, x, fresh)
         if not torch.isfinite(x).all():
             raise NonFiniteLatents
+        if hooks.on_midway is not None:
+            hooks.on_midway(Midway(index + 1, len(steps), x, solver.memory))
     if hooks.on_step is not None:
         hooks.on_step(len(steps), len(steps))
     return x
+
+
+def _evaluate(
+    predict: Predict, branches: Sequence[Branch], x: Tensor, timestep: int, *, check: Callable[[], None] | None
+) -> dict[Branch, Tensor]:
+    """Velocities float32 of some branches."""
+    if check is not None:
+        check()
+    return {branch: v.float() for branch, v in zip(branches, predict(branches, x, timestep), strict=True)}
 
 
 def _undenoised(x: Tensor, hooks: DenoiseHooks) -> Tensor:
@@ -167,6 +206,18 @@ def _solver(schedule: NoiseSchedule, sampling: Sampling) -> Solver:
     if sampling.solver == "dpm++":
         return MultistepSolver(schedule, sampling.num_inference_steps, eta=sampling.eta)
     return DDIMSolver(schedule, ddim_steps(schedule, sampling.num_inference_steps, eta=sampling.eta))
+
+
+def _begin(hooks: DenoiseHooks, x: Tensor, solver: Solver) -> tuple[int, Tensor]:
+    """Steps that are done already, and the latents after them."""
+    midway = None if hooks.resume is None else hooks.resume()
+    if midway is None:
+        return 0, x
+    total = len(solver.steps)
+    if midway.total != total or midway.latents.shape != x.shape:
+        raise ValueError(f"{midway.total} steps of {list(midway.latents.shape)} were begun, not {total}")
+    solver.recall(midway.step, None if midway.memory is None else midway.memory.to(x))
+    return midway.step, midway.latents.to(x)
 
 
 def _groups(branches: Sequence[Branch], size: int) -> list[Sequence[Branch]]:

@@ -24,7 +24,7 @@ _LEAST_SIGNAL = 2.0**-24  # of the last timestep, which has none: the solver cou
 class MultistepSolver:
     """DPM-Solver++(2M) over the timesteps of `ddim_steps`; its stochastic form where `eta` is not 0.
 
-    It remembers the clean latents of the step before: one solver for one run, from the first step to the last.
+    It remembers the clean latents of the step before: one solver for one run.
     Source: DPM-Solver++ (Lu et al. 2022), Algorithm 2.
     """
 
@@ -60,3 +60,15 @@ class MultistepSolver:
         )[0]
         index = self.steps.index(step) + 1
         return moved if index == len(self.steps) else moved * float(self._length[self.steps[index].timestep])
+
+    @property
+    def memory(self) -> Tensor | None:
+        """Clean latents that the last step predicted, `[B, C, T, h, w]`."""
+        memory: Tensor | None = self._scheduler.model_outputs[-1]
+        return memory
+
+    def recall(self, step: int, memory: Tensor | None) -> None:
+        """Be as it was after `step` steps, when it remembered `memory`."""
+        self._scheduler.set_begin_index(step)
+        self._scheduler.model_outputs = [None, memory]
+        self._scheduler.lower_order_nums = min(step, self._scheduler.config.solver_order)

@@ -162,7 +162,7 @@ class Stage(_Answer):
     steps_done: int = Field(description="Denoising steps that are done; frames in `mux`.", examples=[3])
     steps_total: int = Field(description="Steps of the whole stage.", examples=[8])
     seconds: float | None = Field(None, description="How long it took, in seconds, once it is done.", examples=[4.2])
-    resumed: bool = Field(description="Whether this stage was taken over from an attempt before.")
+    resumed: bool = Field(description="Whether it was taken over from an attempt before, wholly or in part.")
 
 
 class InputImage(_Answer):

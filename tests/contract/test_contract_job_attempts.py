@@ -98,7 +98,7 @@ def test_stale_lease_is_refused(store: JobStore, call: str) -> None:
         calls[call]()
 
     assert store.get(job.id, tenant=TENANT) == before
-    assert store.checkpoint(job.id) is None
+    assert store.checkpoints(job.id) == ()
 
 
 def test_fence_of_the_same_worker_moves_too(store: JobStore) -> None:
@@ -227,7 +227,37 @@ def test_next_attempt_knows_the_stages_that_are_done(store: JobStore) -> None:
 
     resumed = store.get(job.id, tenant=TENANT)
 
-    expected = {"stage": "keyframes", "key": "checkpoints/keyframes", "sha256": "3" * 64, "engine_digest": "e"}
-    assert store.checkpoint(job.id) == expected
+    assert list(store.checkpoints(job.id)) == [
+        {"stage": stage, "step": None, "key": f"checkpoints/{stage}", "sha256": "3" * 64, "engine_digest": "e"}
+        for stage in ("keyframes", "localization")
+    ]
     assert [stage.resumed for stage in resumed.stages] == [True, True, False, False]
     assert resumed.stage is JobStage.INTERPOLATION
+
+
+def test_next_attempt_knows_the_step_that_was_reached(store: JobStore) -> None:
+    """A stage that is left half-way is offered too, by its newest step; it shows as taken over until it restarts."""
+    job = create_job(store)
+    lease = claim_job(store)
+    for stage, step in ((JobStage.KEYFRAMES, None), (JobStage.INTERPOLATION, 5), (JobStage.INTERPOLATION, 10)):
+        store.save_checkpoint(
+            lease, stage=stage, key=f"c/{step}", sha256="3" * 64, keyframes=KEYFRAMES, engine_digest="e", step=step
+        )
+    store.release(lease, refund=False)
+    again = claim_job(store, "worker-b")
+
+    def interpolation() -> tuple[str, int, bool]:
+        stage = store.get(job.id, tenant=TENANT).stages[2]
+        return stage.status, stage.steps_done, stage.resumed
+
+    assert [(left["stage"], left["step"], left["key"]) for left in store.checkpoints(job.id)] == [
+        ("interpolation", 10, "c/10"),
+        ("keyframes", None, "c/None"),
+    ]
+    assert interpolation() == ("pending", 10, True)
+    store.report(again, stage=JobStage.INTERPOLATION, step=10, total=20, progress=50)
+    store.report(again, stage=JobStage.INTERPOLATION, step=11, total=20, progress=52)
+    assert interpolation() == ("running", 11, True)
+    store.report(again, stage=JobStage.INTERPOLATION, step=0, total=20, progress=52)
+    store.report(again, stage=JobStage.INTERPOLATION, step=1, total=20, progress=52)
+    assert interpolation() == ("running", 1, False)

@@ -138,7 +138,7 @@ def test_sweep_takes_blobs_history_and_what_the_row_tells_together(
 
     assert blobs.keys() == []
     assert store.events(job.id, after_seq=0, limit=9) == []
-    assert store.checkpoint(job.id) is None
+    assert store.checkpoints(job.id) == ()
     with pytest.raises(JobExpired):
         store.get(job.id, tenant=TENANT)
     with pytest.raises(JobNotFound) as as_other:

@@ -1,8 +1,9 @@
 """A double of the model for tests of failures and time: it takes steps of a set length, and breaks on demand.
 
 The prompt of a request is its script, words apart by blanks:
-`step_ms=N` (20), `steps=N` (6 per diffusion stage), and at the third keyframe step `crash`, `crash_once`,
-`hang`, `memory_error`, `device_error` or `bad_input`. Every step is one line of `paced.log` in the data folder.
+`step_ms=N` (20), `steps=N` (6 per diffusion stage), `keep=N` (a state every N steps within a stage), and at the third
+keyframe step `crash`, `crash_once`, `hang`, `memory_error`, `device_error` or `bad_input`. Every step is one line of
+`paced.log` in the data folder.
 """
 
 from __future__ import annotations
@@ -65,10 +66,15 @@ class PacedEngine:
         steps = numbers.get("steps", 6)
         done = (job.state or b"").decode()
         self._log(f"begin seed={job.request.seed} resumed={done or 'nothing'}")
+        name, _, begun = done.partition(":")
+        reached = RUNNING_STAGES.index(JobStage(name)) if name else -1
         for stage, total in ((JobStage.LOCALIZATION, 1), (JobStage.KEYFRAMES, steps), (JobStage.INTERPOLATION, steps)):
-            if done and RUNNING_STAGES.index(stage) <= RUNNING_STAGES.index(JobStage(done)):
+            position = RUNNING_STAGES.index(stage)
+            if position < reached or (position == reached and not begun):
                 continue
-            for step in range(total):
+            for step in range(int(begun) if position == reached else 0, total):
+                if step and "keep" in numbers:
+                    self._keep(stage, step, numbers["keep"], hooks)
                 hooks.on_step(stage, step, total)
                 self._log(f"step seed={job.request.seed} {stage} {step}")
                 if hooks.previews is not None and hooks.previews.is_due():
@@ -77,7 +83,7 @@ class PacedEngine:
                     self._break(words)
                 time.sleep(pause_s)
             if stage is not JobStage.INTERPOLATION:
-                hooks.on_state(stage, stage.value.encode(), HEARD)
+                hooks.on_state(stage, stage.value.encode(), HEARD, None)
         hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
         job.output.write_bytes(self._video(job.request.width, job.request.height))
         self._log(f"end seed={job.request.seed}")
@@ -86,6 +92,10 @@ class PacedEngine:
         if (width, height) not in self.videos:
             self.videos[width, height] = plain_video(self.folder / f"paced-{os.getpid()}.mp4", width, height)
         return self.videos[width, height]
+
+    def _keep(self, stage: JobStage, step: int, every: int, hooks: EngineHooks) -> None:
+        if step % every == 0 or (hooks.wants_state is not None and hooks.wants_state()):
+            hooks.on_state(stage, f"{stage}:{step}".encode(), HEARD, step)
 
     def _break(self, words: list[str]) -> None:
         marker = self.folder / "crashed_once"

@@ -23,7 +23,7 @@ from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.errors import StorageUnavailable
 from workers.jobs import JobStage
 from workers.rendering import Cancelled, render
-from workers.runner_messages import Remedy, RunJob
+from workers.runner_messages import Remedy, RunJob, StopJob
 from workers.runner_process import classify
 from workers.storage import open_storage
 
@@ -125,12 +125,12 @@ def job(settings: ServiceSettings) -> RunJob:
         height=HEIGHT,
         seed=1,
     )
-    return RunJob("video_a", 1, request, None)
+    return RunJob("video_a", 1, request, ())
 
 
 def run(job: RunJob, engine: OneVideo, settings: ServiceSettings, **changes: Any) -> tuple[str, bytes]:
     """Run a job as a runner does; returns the SHA-256 that is told, and what lies in storage."""
-    options: dict[str, Any] = {"send": lambda _: None, "check": lambda: None, "patience_s": 30.0, **changes}
+    options: dict[str, Any] = {"send": lambda _: None, "stop": lambda: None, "patience_s": 30.0, **changes}
     done = render(job, engine, open_storage(settings), temp_dir=settings.data_dir / "tmp", **options)
     return done.output.sha256, open_storage(settings).get_bytes(done.output.key)
 
@@ -196,19 +196,25 @@ def test_input_that_storage_changed_is_not_used(settings: ServiceSettings, job: 
     assert engine.made == 0
 
 
+@pytest.mark.parametrize("leaves_state", [False, True], ids=["cancel", "drain"])
 def test_waiting_for_storage_can_be_cancelled(
-    proxy: FaultProxy, settings: ServiceSettings, job: RunJob, video: bytes, monkeypatch: pytest.MonkeyPatch
+    proxy: FaultProxy,
+    settings: ServiceSettings,
+    job: RunJob,
+    video: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    leaves_state: bool,
 ) -> None:
-    """A job that waits for storage stops as soon as it is told to."""
+    """A job that waits for storage stops as soon as it is told to, or its worker ends."""
     monkeypatch.setattr(patient_storage, "FIRST_WAIT_S", 3600.0)
     proxy.break_next("403", times=10_000, where="video.mp4")
 
-    def check() -> None:
-        if proxy.seen["403"]:
-            raise Cancelled
+    def stop() -> StopJob | None:
+        return StopJob(job.job_id, job.fence, leaves_state=leaves_state) if proxy.seen["403"] else None
 
     with pytest.raises(Cancelled):
-        run(job, OneVideo(video), settings, patience_s=7200.0, check=check)
+        run(job, OneVideo(video), settings, patience_s=7200.0, stop=stop)
 
 
 def test_disk_that_fills_up_while_a_body_arrives_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

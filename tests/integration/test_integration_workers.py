@@ -130,6 +130,23 @@ def test_killed_runner_is_replaced(installation: Installation) -> None:
     assert_gapless(installation, job)
 
 
+def test_job_goes_on_from_the_step_that_was_left(installation: Installation) -> None:
+    """After kill -9 of the runner within a stage only the steps since its last checkpoint are repeated."""
+    worker = installation.start_worker()
+    job = installation.submit("step_ms=100 steps=12 keep=5")
+    wait_for(lambda: any("interpolation 7" in step for step in installation.steps()), "a step behind a checkpoint")
+
+    runner_of(worker).kill()
+
+    done = installation.wait_until_final(job)
+    assert (done.status, done.attempt) == (JobStatus.COMPLETED, 2)
+    assert "begin seed=1 resumed=interpolation:5" in installation.steps()
+    assert sum("interpolation 4" in step for step in installation.steps()) == 1
+    assert sum("interpolation 5" in step for step in installation.steps()) == 2
+    assert [stage.resumed for stage in done.stages] == [True, True, True, False]
+    assert_gapless(installation, job)
+
+
 def test_running_job_is_cancelled_within_a_step(installation: Installation) -> None:
     """A cancel stops the runner at its next step, and the same runner takes the next job."""
     worker = installation.start_worker()
@@ -213,6 +230,23 @@ def test_drain_gives_the_job_back(installation: Installation) -> None:
     done = installation.wait_until_final(job)
     assert (done.status, done.attempt) == (JobStatus.COMPLETED, 1)
     assert_gapless(installation, job)
+
+
+def test_drained_job_repeats_no_step(installation: Installation) -> None:
+    """A worker that ends as planned leaves the step that it was in, and the next one goes on right there."""
+    worker = installation.start_worker()
+    job = installation.submit(f"step_ms={int(STEP_S * 1000)} steps=20 keep=100")
+    wait_for(lambda: any("keyframes 2" in step for step in installation.steps()), "a step within a stage")
+
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(WAIT_S) == 0
+    installation.start_worker()
+
+    done = installation.wait_until_final(job)
+    assert (done.status, done.attempt) == (JobStatus.COMPLETED, 1)
+    steps = [step for step in installation.steps() if "step seed=1" in step]
+    assert len(steps) == len(set(steps)) == 1 + 2 * 20
+    assert any(step.startswith("begin seed=1 resumed=keyframes:") for step in installation.steps())
 
 
 def test_frozen_worker_cannot_write_after_it_lost_the_job(installation: Installation) -> None:

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from model.config import tiny
-from model.errors import KeyframesNeeded
+from model.errors import KeyframesNeeded, OutOfMemory
 from model.pipeline import KeyVIDPipeline
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.jobs import JobStage
 from workers.rendering import Cancelled, render
 from workers.runner import ModelEngine, load_model
-from workers.runner_messages import Checkpointed, Done, Remedy, Report, RunJob, Step
+from workers.runner_messages import Checkpointed, Done, Remedy, Report, RunJob, Step, StopJob
 from workers.runner_process import classify
 from workers.settings import Settings
 from workers.storage_local import LocalBlobStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 RATE_HZ = 16_000
@@ -75,7 +76,7 @@ def storage(tmp_path: Path) -> LocalBlobStore:
     return storage
 
 
-def _job(*, fence: int = 1, seed: int = 5, checkpoint: Checkpointed | None = None, **options: object) -> RunJob:
+def _job(*, fence: int = 1, seed: int = 5, checkpoints: Sequence[Checkpointed] = (), **options: object) -> RunJob:
     request = VideoRequest(
         model="tiny",
         prompt="a hammer",
@@ -88,22 +89,28 @@ def _job(*, fence: int = 1, seed: int = 5, checkpoint: Checkpointed | None = Non
         seed=seed,
         **options,  # type: ignore[arg-type]  # as a test names them
     )
-    saved = None
-    if checkpoint is not None:
-        saved = {
+    saved = [
+        {
             "stage": checkpoint.stage,
+            "step": checkpoint.step,
             "key": checkpoint.key,
             "sha256": checkpoint.sha256,
             "engine_digest": checkpoint.engine_digest,
         }
-    return RunJob("video_a", fence, request, saved)
+        for checkpoint in checkpoints
+    ]
+    return RunJob("video_a", fence, request, tuple(saved))
 
 
 def _render(
-    job: RunJob, engine: ModelEngine, storage: LocalBlobStore, folder: Path, check: Callable[[], None] = lambda: None
+    job: RunJob,
+    engine: ModelEngine,
+    storage: LocalBlobStore,
+    folder: Path,
+    stop: Callable[[], StopJob | None] = lambda: None,
 ) -> tuple[Done, list[Report]]:
     reports: list[Report] = []
-    done = render(job, engine, storage, temp_dir=folder / "tmp", send=reports.append, check=check)
+    done = render(job, engine, storage, temp_dir=folder / "tmp", send=reports.append, stop=stop)
     return done, reports
 
 
@@ -141,7 +148,7 @@ def test_resumed_job_gives_the_same_file(
     whole, reports = _render(_job(fence=1), engine, storage, tmp_path)
     saved = next(report for report in reports if isinstance(report, Checkpointed) and report.stage is stage)
 
-    resumed, later = _render(_job(fence=2, checkpoint=saved), engine, storage, tmp_path)
+    resumed, later = _render(_job(fence=2, checkpoints=[saved]), engine, storage, tmp_path)
 
     assert resumed.output.sha256 == whole.output.sha256
     assert stage not in [report.stage for report in later if isinstance(report, Step)]
@@ -181,10 +188,100 @@ def test_damaged_checkpoint_is_not_used(engine: ModelEngine, storage: LocalBlobS
     saved = next(report for report in reports if isinstance(report, Checkpointed))
     storage.put_bytes(saved.key, b"damaged", content_type="application/octet-stream")
 
-    again, later = _render(_job(fence=2, checkpoint=saved), engine, storage, tmp_path)
+    again, later = _render(_job(fence=2, checkpoints=[saved]), engine, storage, tmp_path)
 
     assert again.output.sha256 == whole.output.sha256
     assert JobStage.LOCALIZATION in [report.stage for report in later if isinstance(report, Step)]
+
+
+def test_checkpoints_within_a_stage_lead_to_the_same_file(
+    engine: ModelEngine, storage: LocalBlobStore, tmp_path: Path
+) -> None:
+    """An attempt goes on from the step that was left, or from the stage before where that is damaged."""
+    often = replace(engine, checkpoint_steps=1)
+    whole, reports = _render(_job(num_inference_steps=3), often, storage, tmp_path)
+    saved = [report for report in reports if isinstance(report, Checkpointed)]
+    assert [(report.stage, report.step) for report in saved] == [
+        (JobStage.LOCALIZATION, None),
+        (JobStage.KEYFRAMES, 1),
+        (JobStage.KEYFRAMES, 2),
+        (JobStage.KEYFRAMES, None),
+        (JobStage.INTERPOLATION, 1),
+        (JobStage.INTERPOLATION, 2),
+        (JobStage.INTERPOLATION, 3),
+    ]
+    finished, second = saved[3], saved[5]
+
+    def resumed(fence: int, *checkpoints: Checkpointed) -> tuple[str, tuple[JobStage, int]]:
+        job = _job(fence=fence, num_inference_steps=3, checkpoints=checkpoints)
+        done, later = _render(job, often, storage, tmp_path)
+        first = next(report for report in later if isinstance(report, Step))
+        return done.output.sha256, (first.stage, first.step)
+
+    sha256 = whole.output.sha256
+    assert resumed(2, second, finished) == (sha256, (JobStage.INTERPOLATION, 2))
+    storage.put_bytes(second.key, b"damaged", content_type="application/octet-stream")
+    assert resumed(3, second, finished) == (sha256, (JobStage.INTERPOLATION, 0))
+
+
+def test_a_planned_stop_leaves_the_step_that_it_came_in(
+    engine: ModelEngine, storage: LocalBlobStore, tmp_path: Path
+) -> None:
+    """A drained runner finishes its step, leaves it, and stops; the next attempt repeats nothing."""
+    whole, _ = _render(_job(fence=1, num_inference_steps=2), engine, storage, tmp_path)
+    reports: list[Report] = []
+
+    def stop() -> StopJob | None:
+        is_there = any(isinstance(said, Step) and said.stage is JobStage.INTERPOLATION for said in reports)
+        return StopJob("video_a", 2, leaves_state=True) if is_there else None
+
+    with pytest.raises(Cancelled):
+        render(_job(fence=2, num_inference_steps=2), engine, storage, temp_dir=tmp_path, send=reports.append, stop=stop)
+
+    left = [report for report in reports if isinstance(report, Checkpointed)][-1]
+    assert (left.stage, left.step) == (JobStage.INTERPOLATION, 1)
+    resumed, later = _render(_job(fence=3, num_inference_steps=2, checkpoints=[left]), engine, storage, tmp_path)
+    assert resumed.output.sha256 == whole.output.sha256
+    assert next((said.stage, said.step) for said in later if isinstance(said, Step)) == (JobStage.INTERPOLATION, 1)
+
+
+def test_the_digest_tells_codes_and_weights_apart(engine: ModelEngine) -> None:
+    """A state of another code, precision or model is not gone on with; another number of threads is no difference."""
+    digests = {
+        engine.digest,
+        replace(engine, code_sha256="0" * 64).digest,
+        *(replace(engine, facts={**engine.facts, name: "x"}).digest for name in ("weights_sha256", "dtype", "torch")),
+    }
+
+    assert len(digests) == 5
+    assert replace(engine, facts={**engine.facts, "threads": 99}).digest == engine.digest
+
+
+def test_a_full_device_is_tried_once_more_in_less_memory(
+    weights: Path, storage: LocalBlobStore, tmp_path: Path
+) -> None:
+    """From the stage that was reached, with one branch and one network at a time; a second time the job fails."""
+    engine = load_model(Settings(data_dir=weights.parent, model=str(weights), runner_threads=1))
+    unet, full = engine.pipeline.components.interpolation_unet, [True]
+
+    def fill(*_: object) -> None:
+        if full and full.pop():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    unet.register_forward_pre_hook(fill)
+
+    done, reports = _render(_job(), engine, storage, tmp_path)
+
+    assert done.output.frames == 48
+    assert (engine.pipeline.guidance_batch, engine.pipeline.placement.resident) == (1, frozenset())
+    stages = [report.stage for report in reports if isinstance(report, Step) and report.step == 0]
+    assert stages.count(JobStage.KEYFRAMES) == 1
+    assert stages.count(JobStage.INTERPOLATION) == 2
+    full.append(True)
+    with pytest.raises(OutOfMemory) as refused:
+        _render(_job(fence=2), engine, storage, tmp_path)
+    failed = classify(refused.value)
+    assert (failed.failure.code, failed.remedy) == ("out_of_memory", Remedy.RESTART)
 
 
 @pytest.mark.parametrize("stage", [JobStage.KEYFRAMES, JobStage.INTERPOLATION, JobStage.MUX])
@@ -194,12 +291,12 @@ def test_cancel_in_any_stage_leaves_nothing(
     """A stop that comes in a stage ends the job there, without a video and without files."""
     reports: list[Report] = []
 
-    def check() -> None:
-        if any(isinstance(report, Step) and report.stage is stage for report in reports):
-            raise Cancelled
+    def stop() -> StopJob | None:
+        is_there = any(isinstance(report, Step) and report.stage is stage for report in reports)
+        return StopJob("video_a", 1) if is_there else None
 
     with pytest.raises(Cancelled):
-        render(_job(), engine, storage, temp_dir=tmp_path / "tmp", send=reports.append, check=check)
+        render(_job(), engine, storage, temp_dir=tmp_path / "tmp", send=reports.append, stop=stop)
 
     assert list(storage.list_prefix("outputs/")) == []
     assert list((tmp_path / "tmp").iterdir()) == []

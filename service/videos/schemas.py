@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from service.forms import clean_prompt, parse_crop, parse_keyframes, parse_metadata
-from workers.contract import NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode, Preset
+from workers.contract import FPS, NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode, Preset
 from workers.jobs import JobStage, JobStatus, Priority
 
 MAX_PROMPT = 2000
@@ -14,6 +14,7 @@ MAX_SEED = 2**32 - 1
 MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
 
+WIDTH, HEIGHT = 512, 320
 Size = Literal["512x320"]
 Seconds = Literal["2"]
 Scale = Annotated[float, Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)]
@@ -49,6 +50,18 @@ class CreateVideoFields(BaseModel):
     )
     seconds: Seconds = Field("2", description="Length of the video.")
     size: Size = Field("512x320", description="Width x height in pixels.")
+    width: Annotated[int, Field(ge=WIDTH, le=WIDTH)] | None = Field(
+        None, description="As in `size`, for clients that send it apart.", examples=[WIDTH]
+    )
+    height: Annotated[int, Field(ge=HEIGHT, le=HEIGHT)] | None = Field(
+        None, description="As in `size`, for clients that send it apart.", examples=[HEIGHT]
+    )
+    num_frames: Annotated[int, Field(ge=NUM_FRAMES, le=NUM_FRAMES)] | None = Field(
+        None, description="As `seconds` x `fps`, for clients that send it.", examples=[NUM_FRAMES]
+    )
+    fps: Annotated[int, Field(ge=FPS, le=FPS)] | None = Field(
+        None, description="Frames per second, for clients that send it.", examples=[FPS]
+    )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None,
         description="Same seed and request, same video; the server picks one and says it when absent.",

@@ -1,20 +1,20 @@
-"""What stands around videos over HTTP: files, models, health, request ids, and the OpenAI client."""
+"""What stands around videos over HTTP: files, models, health and request ids."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
 
-import openai
-import pytest
 import structlog
-from http_service import JPEG, MP4, WAV, Service, serving
+from http_service import JPEG, WAV, Service, serving
 
 from service.settings import ServiceSettings
 from workers.job_store import JobStore
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_sound_can_be_sent_first(service: Service) -> None:
@@ -151,31 +151,3 @@ def test_unexpected_error_is_500_without_a_trace(service: Service, monkeypatch: 
     assert "request_failed" in [line["event"] for line in logs]
     assert reply.headers["content-type"] == "application/problem+json"
     assert "secret" not in reply.text
-
-
-@pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
-def test_openai_client_works(service: Service) -> None:
-    """The `openai` package creates, polls, lists, downloads and deletes, and understands our errors."""
-    client = openai.OpenAI(api_key="none", base_url="http://testserver/v1", http_client=service.client, max_retries=0)
-
-    file = client.files.create(file=("meow.wav", WAV), purpose="user_data")
-    video = client.videos.create(
-        prompt="a dog barks",
-        input_reference=("cat.jpg", JPEG),
-        seconds="2",  # type: ignore[arg-type]
-        size="512x320",  # type: ignore[arg-type]
-        extra_body={"audio_file_id": file.id, "metadata": {"key": "value"}},
-    )
-    with pytest.raises(openai.ConflictError) as too_early:
-        client.videos.download_content(video.id)
-    service.finish()
-
-    assert video.status == "queued"
-    assert too_early.value.code == "not_ready"
-    assert client.videos.retrieve(video.id).status == "completed"
-    assert client.videos.retrieve(video.id).model_extra["metadata"] == {"key": "value"}  # type: ignore[index]
-    assert client.videos.list(limit=1).data[0].id == video.id
-    assert client.videos.download_content(video.id).read() == MP4
-    assert client.videos.delete(video.id).deleted
-    with pytest.raises(openai.NotFoundError):
-        client.videos.retrieve(video.id)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +105,12 @@ def test_mistakes_are_told(arguments: tuple[str, ...], status: int) -> None:
     assert result.exit_code == status
     assert result.stderr.strip()
     assert listed("--all") == []
+
+
+def test_json_of_a_new_installation_is_json_alone(tmp_path: Path) -> None:
+    """What is logged while the database is made does not stand before the key that a script reads."""
+    command = [sys.executable, "-m", "keyvid", "keys", "create", "site", "--json", "--data-dir", str(tmp_path / "new")]
+
+    made = subprocess.run(command, capture_output=True, check=True)
+
+    assert json.loads(made.stdout)["secret"].startswith("kv_live_")

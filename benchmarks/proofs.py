@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
     Proof = Callable[[argparse.Namespace, Say], Mapping[str, object]]
+
+TERMINATED = 128 + signal.SIGTERM
 
 console = Console()
 
@@ -35,6 +38,7 @@ def run_proofs(proofs: Mapping[str, Proof], arguments: argparse.ArgumentParser, 
     unknown = sorted(set(options.names) - proofs.keys())
     if unknown:
         arguments.error(f"there is no {', '.join(unknown)}; there are {', '.join(proofs)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was started is ended, too
     found = json.loads(results.read_text()) if results.exists() else {}
     is_whole = True
     for name in options.names or proofs:

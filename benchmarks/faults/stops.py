@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.faults.callers import CANCELLED, COMPLETED, Caller, Ledger, send_inputs
 from benchmarks.faults.fleet import Fleet
 from benchmarks.faults.invariants import check_installation
+from benchmarks.load.wire import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ def stop_everywhere(*, rounds: int, say: Callable[[str], None]) -> Mapping[str, 
         broken += check_installation(fleet.database, fleet.settings, ledger, strangers=fleet.strangers())
         caller.close()
     running = sorted(itertools.chain.from_iterable(took_s[stage] for stage in STAGES[1:]))
-    p95_s = statistics.quantiles(running, n=20)[-1]
+    p95_s = percentile(running, 95)
     return {
         "cancelled": sum(map(len, took_s.values())),
         "step, s": STEP_S,

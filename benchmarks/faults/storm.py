@@ -228,10 +228,10 @@ def _owed(fleet: Fleet) -> int:
 
 def _figures(fleet: Fleet, receiver: Receiver) -> Mapping[str, object]:
     with fleet.database.read() as transaction:
-        states = transaction.session.execute(select(JobRow.status, func.count()).group_by(JobRow.status)).tuples()
+        states = select(JobRow.status, func.count().label("jobs")).group_by(JobRow.status).order_by(JobRow.status)
         tries = transaction.session.scalar(select(func.sum(JobRow.fence))) or 0
         return {
-            "ended": dict(sorted(states)),
+            "ended": {row.status: row.jobs for row in transaction.session.execute(states)},
             "attempts": int(tries),
             "webhooks received": len(receiver.received),
             "deaths": {name: member.deaths for name, member in fleet.members.items()},

@@ -1,9 +1,9 @@
 """A double of the model for tests of failures and time: it takes steps of a set length, and breaks on demand.
 
 The prompt of a request is its script, words apart by blanks:
-`step_ms=N` (20, or 2000 for `slow`), `steps=N` (6 per diffusion stage), `keep=N` (a state every N steps within a
-stage), and at the third keyframe step `crash`, `crash_once`, `hang`, `memory_error`, `device_error` or `bad_input`.
-Every step is one line of `paced.log` in the data folder.
+`step_ms=N` (20), `steps=N` (6 per diffusion stage), `keep=N` (a state every N steps within a stage), and at the third
+keyframe step `crash`, `crash_once`, `hang`, `memory_error`, `device_error` or `bad_input`. Every step is one line of
+`paced.log` in the data folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from workers.settings import Settings
 
 BREAK_AT_STEP = 3
-SLOW_MS = 2000
 HEARD = Keyframes(indices=(0, 12, 24), curve=(0.0,) * NUM_FRAMES, peaks=(12,), valleys=(24,))
 
 
@@ -63,7 +62,7 @@ class PacedEngine:
         """Play the script of the prompt."""
         words = job.request.prompt.split()
         numbers = {name: int(value) for name, _, value in (word.partition("=") for word in words) if value}
-        pause_s = numbers.get("step_ms", SLOW_MS if "slow" in words else 20) / 1000
+        pause_s = numbers.get("step_ms", 20) / 1000
         steps = numbers.get("steps", 6)
         done = (job.state or b"").decode()
         self._log(f"begin seed={job.request.seed} resumed={done or 'nothing'}")

@@ -123,7 +123,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
     with (tmp_path / "api.log").open("w") as log:
         process = subprocess.Popen([*keyvid, "api", "--port", str(port)], env=environment, stderr=log, stdout=log)
     try:
-        wait_until(lambda: accepts_connections(port), what="the API")
+        wait_until(lambda: accepts_connections(port), timeout_s=120, what="the API")
         yield f"http://127.0.0.1:{port}", key
     finally:
         process.terminate()

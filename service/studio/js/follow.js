@@ -3,7 +3,7 @@
 import { Problem } from "./api.js";
 
 const REFRESH_MS = 500; // at most twice a second
-const WAITING_REFRESH_MS = 2000; // places in the queue change without an event of this video
+const REGULAR_REFRESH_MS = 2500; // places in the queue change without an event, and a dead connection brings none
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -17,6 +17,7 @@ export class Follower {
   #api;
   #path;
   #stopping = new AbortController();
+  #listening = new AbortController();
   #etag = null;
   #seq = null;
   #timer = null;
@@ -39,7 +40,7 @@ export class Follower {
         await this.#listen();
         pause = FIRST_PAUSE_MS;
       } catch (problem) {
-        if (this.#stopping.signal.aborted) return;
+        if (this.#stopping.signal.aborted || (this.#video && hasEnded(this.#video))) return;
         if (!(problem instanceof Problem) && problem.name !== "TypeError") throw problem; // a broken stream is a TypeError
         if (problem instanceof Problem && !problem.isPassing) throw problem;
         this.onConnection(false);
@@ -52,6 +53,7 @@ export class Follower {
   /** Follow no longer. */
   stop() {
     this.#stopping.abort();
+    this.#listening.abort();
     clearTimeout(this.#timer);
   }
 
@@ -69,15 +71,23 @@ export class Follower {
     if (this.#timer !== null) return;
     this.#timer = setTimeout(async () => {
       this.#timer = null;
-      await this.#refresh().catch(() => {}); // the stream breaks as well then, and `run` deals with it
+      try {
+        await this.#refresh();
+      } catch {
+        if (!this.#stopping.signal.aborted) this.onConnection(false); // the next try follows
+        return;
+      }
+      this.onConnection(true);
+      if (hasEnded(this.#video)) this.#listening.abort(); // where its last event is held up
     }, REFRESH_MS);
   }
 
   async #listen() {
     const headers = this.#seq === null ? {} : { "Last-Event-ID": this.#seq };
-    const reply = await this.#api.fetch(`${this.#path}/events`, { headers, signal: this.#stopping.signal });
+    this.#listening = new AbortController();
+    const reply = await this.#api.fetch(`${this.#path}/events`, { headers, signal: this.#listening.signal });
     if (reply.status === 204) return;
-    const waiting = setInterval(() => this.#video.status === "queued" && this.#refreshSoon(), WAITING_REFRESH_MS);
+    const regular = setInterval(() => this.#refreshSoon(), REGULAR_REFRESH_MS);
     try {
       for await (const { id, event, data } of eventsOf(reply.body)) {
         if (id) this.#seq = id;
@@ -85,7 +95,7 @@ export class Follower {
         else if (event !== "video.snapshot") this.#refreshSoon();
       }
     } finally {
-      clearInterval(waiting);
+      clearInterval(regular);
     }
   }
 }

@@ -65,7 +65,7 @@ def test_every_view_is_accessible(chromium: Browser, paced_url: str, scheme: str
         for fold in studio.page.locator(".result-panel summary").all():
             fold.click()
         studio.button("Make a link").click()
-        expect(studio.page.locator("#share-link")).to_be_visible()
+        expect(studio.page.get_by_label("Link", exact=True)).to_be_visible()
         assert_accessible(studio, "result")
         studio.button("Delete this video").click()
         assert_accessible(studio, "question")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,7 @@ def api(
     _refuse_open_door(settings)
     configure_logs(settings, process="api")
     end_with_parent(os.environ)
-    _tell_what_confines_decoders()
+    threading.Thread(target=_tell_what_confines_decoders, daemon=True).start()  # it takes a process
     _hand_down(settings)
     if settings.api_processes > 1 and FOLDER_VARIABLE not in os.environ:
         share_metrics(settings.data_dir / "metrics")

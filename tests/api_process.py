@@ -57,7 +57,7 @@ def api_process(folder: Path, **settings: str) -> Iterator[ApiProcess]:
     with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
     try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/livez"), what="the API's first answer")
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/livez"), timeout_s=120, what="the API's first answer")
         yield ApiProcess(process, port, data_dir)
     finally:
         process.terminate()

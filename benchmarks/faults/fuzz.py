@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
@@ -22,14 +21,13 @@ from socket import create_connection
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import track
 
 from benchmarks.faults.fuzzed_forms import fuzzed_form
 from tests.api_process import api_process
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from socket import socket
 
     from benchmarks.faults.fuzzed_forms import FuzzedForm
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
 FORMS = 20_000
 EXAMPLES = 100  # of each operation
 CANARY = "canary-3f9c1d07b2"  # lies in a file beside the data: nothing may ever tell it
+BATCH = 1000  # forms between two words of progress
 TIMEOUT_S = 90.0
 SCOPES = ("videos:read", "videos:write", "videos:priority", "files", "webhooks", "admin")
 SETTINGS = {"quota_requests_per_minute": "0", "body_idle_seconds": "5", "event_poll_seconds": "0.05"}
@@ -161,6 +160,23 @@ def run_schemathesis(api: ApiProcess, *, examples: int, seed: int, phases: str =
     return found
 
 
+def fuzz(numbers: Sequence[int], *, examples: int, seed: int, say: Callable[[str], None]) -> Findings:
+    """Send the forms of these numbers, and `examples` requests of each operation, to an API of their own."""
+    findings = Findings()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "canary").write_text(CANARY)
+        with api_process(Path(folder), **SETTINGS) as api:
+            for first in range(0, len(numbers), BATCH):
+                send_forms(api, numbers[first : first + BATCH], seed=seed, findings=findings)
+                say(f"{min(first + BATCH, len(numbers))} of {len(numbers)} forms sent")
+            look_around(api, findings)
+            if examples:
+                say("schemathesis begins")
+                findings.violations += run_schemathesis(api, examples=examples, seed=seed)
+                look_around(api, findings)
+    return findings
+
+
 def main() -> None:
     """Run everything, print what was answered, and exit with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,21 +185,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="what the requests are made from (%(default)s)")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="send one form again, and nothing else")
     options = parser.parse_args()
-    numbers = range(options.forms) if options.only is None else [options.only]
-    console, findings, begun = Console(), Findings(), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "canary").write_text(CANARY)
-        with api_process(Path(folder), **SETTINGS) as api:
-            sent = track(numbers, "multipart forms", console=console, disable=not console.is_terminal)
-            send_forms(api, sent, seed=options.seed, findings=findings)
-            look_around(api, findings)
-            forms_s = time.monotonic() - begun
-            if options.only is None and options.examples:
-                findings.violations += run_schemathesis(api, examples=options.examples, seed=options.seed)
-                look_around(api, findings)
+    console = Console(highlight=False)
+    is_one = options.only is not None
+    findings = fuzz(
+        [options.only] if is_one else range(options.forms),
+        examples=0 if is_one else options.examples,
+        seed=options.seed,
+        say=console.print,
+    )
     for answer, count in sorted(findings.answers.items()):
         console.print(f"{count:7d}  {answer}")
-    console.print(f"{len(numbers)} forms in {forms_s:.0f} s, all in {time.monotonic() - begun:.0f} s")
     for violation in findings.violations:
         console.print(violation, markup=False)
     sys.exit(1 if findings.violations else 0)

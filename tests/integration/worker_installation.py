@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 TENANT = "default"
-WAIT_S = 40.0  # generous: the machine may be busy; nothing sleeps as long when all is well
+WAIT_S = 90.0  # generous: the machine may be busy; nothing sleeps as long when all is well
 
 
 class Installation:

@@ -51,7 +51,7 @@ def plot_settings(path: Path, readings: Sequence[SettingReading]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.savefig(path, format="png")
+    figure.savefig(path, pil_kwargs={"quality": 82})
 
 
 def draw_contact_sheet(path: Path, readings: Sequence[PhotographReading]) -> None:
@@ -73,7 +73,7 @@ def draw_contact_sheet(path: Path, readings: Sequence[PhotographReading]) -> Non
         _tidy(axes, f"reach, {reading.moved_px:.0f} px")
     sources = "; ".join(f"{reading.photograph.name}: {reading.photograph.credit}" for reading in readings)
     figure.supxlabel(f"Photographs: {sources}", fontsize=8, color=_INK, wrap=True)
-    figure.savefig(path, format="png")
+    figure.savefig(path, pil_kwargs={"quality": 82})
 
 
 def frames_to_show(reading: PhotographReading) -> tuple[int, ...]:

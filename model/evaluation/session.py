@@ -137,7 +137,7 @@ def _photographs(session: Session, console: Console) -> Iterator[ReportTable]:
         readings = read_photographs(pipeline, on_photograph=advance)
     if session.images is not None:
         session.images.mkdir(parents=True, exist_ok=True)
-        draw_contact_sheet(session.images / "photographs.png", readings)
+        draw_contact_sheet(session.images / "photographs.jpg", readings)
     yield photograph_table(readings)
 
 

@@ -32,8 +32,8 @@ def worker() -> None:
     from workers.parent import end_with_parent
 
     settings = settings_or_exit(Settings)
-    end_with_parent(os.environ)
     _tell_metrics(settings)
+    end_with_parent(os.environ)
     run_worker(settings)
 
 
@@ -45,12 +45,12 @@ def reconciler() -> None:
     from workers.reconciler import run_reconciler
 
     settings = settings_or_exit(Settings)
+    _tell_metrics(settings)
     configure_logs(settings, process="reconciler")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(os.environ)
-    _tell_metrics(settings)
     run_reconciler(settings, stop)
 
 
@@ -62,12 +62,12 @@ def dispatcher() -> None:
     from workers.webhooks.dispatcher import run_dispatcher
 
     settings = settings_or_exit(Settings)
+    _tell_metrics(settings)
     configure_logs(settings, process="dispatcher")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     end_with_parent(os.environ)
-    _tell_metrics(settings)
     run_dispatcher(settings, stop)
 
 

@@ -144,12 +144,10 @@ class Supervisor:
         """What measures an attempt that begins; the job's wait for its first one is measured here."""
         waited_s = (job.started_at or job.created_at) - job.created_at
         trace = job.origin.traceparent
+        logger.info("job_claimed", waited_s=round(waited_s, 2))
         if job.fence == 1:
-            logger.info("job_claimed", waited_s=round(waited_s, 2))
             metrics.WAIT_SECONDS.observe(waited_s)
             self._tracer.begin("queue", parent=trace, ago_s=waited_s, job_id=job.id).end()
-        else:
-            logger.info("job_claimed_again")
         span = self._tracer.begin(
             "attempt", parent=trace, job_id=job.id, attempt=job.attempt, fence=job.fence, worker_id=self.id
         )

@@ -66,7 +66,6 @@ def test_wrong_setting_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, comman
 @pytest.mark.parametrize("command", ["worker", "reconciler", "dispatcher"])
 def test_metrics_port_that_is_taken_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """Nothing starts half: a process that could not be watched says which setting to change."""
-    monkeypatch.setattr("signal.signal", lambda *_: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,7 @@ from keyvid_client import (
     NotFound,
     VideoCancelled,
     VideoFailed,
+    VideoOptions,
     animate,
 )
 
@@ -83,6 +85,15 @@ def test_video_from_upload_to_download(client: KeyVID, picture: Path, sound: Pat
     assert frames_in(path.read_bytes()) == FRAMES
     assert client.content(done, variant="thumbnail")
     assert client.content_url(done).startswith("http")
+
+
+def test_options_are_those_of_the_contract() -> None:
+    """Every knob of the form can be given to `create`; what has one value only, and the inputs, are not knobs."""
+    form = json.loads((ROOT / "clients" / "openapi.json").read_text())["components"]["schemas"]["CreateVideo"]
+    inputs = {"prompt", "input_reference", "audio", "image_file_id", "audio_file_id"}
+    settled = {"seconds", "size", "width", "height", "num_frames", "fps"}
+
+    assert set(VideoOptions.__annotations__) == form["properties"].keys() - inputs - settled
 
 
 def test_files_sent_ahead_serve_many_videos(client: KeyVID, picture: Path) -> None:
@@ -219,7 +230,7 @@ def test_animate_without_a_service_runs_the_model(tmp_path: Path, monkeypatch: p
         [stage for _, stage in seen], key=["localization", "keyframes", "interpolation", "mux"].index
     )
     assert seen[-1] == (100, "mux")
-    with pytest.raises(TypeError, match="Only a service knows priority"):
+    with pytest.raises(TypeError, match="Without a service there is no priority"):
         animate(b"", b"", "x", priority="low")
 
 

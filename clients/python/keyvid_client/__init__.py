@@ -25,7 +25,7 @@ from keyvid_client.errors import (
 from keyvid_client.events import Event
 from keyvid_client.options import Source, VideoOptions
 from keyvid_client.retries import Retries
-from keyvid_client.schemas import File, Keyframes, Output, Page, Stage, Video, VideoError
+from keyvid_client.schemas import File, Keyframes, Localization, Output, Page, Stage, Video, VideoError
 from keyvid_client.version import VERSION
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "KeyVID",
     "KeyVIDError",
     "Keyframes",
+    "Localization",
     "NotFound",
     "Output",
     "Page",

@@ -71,7 +71,7 @@ def animate(
         on_progress: told percent and stage as they change; by default a terminal shows them.
         options: see VideoOptions.
     Raises: KeyVIDError by its subclasses; RuntimeError when there is nothing to animate with; in this process also
-        the errors of the package `keyvid`, and TypeError for options that only a service has.
+        the errors of the package `keyvid`, and TypeError for options that need a service.
     """
     report = on_progress or _show_on_terminal()
     if url or os.environ.get("KEYVID_URL"):

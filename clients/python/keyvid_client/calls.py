@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from keyvid_client.options import Upload, VideoOptions, form_fields
-from keyvid_client.schemas import File, Page, Video
+from keyvid_client.schemas import File, Localization, Page, Video
 from keyvid_client.version import VERSION
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-Variant = Literal["video", "thumbnail"]
+Variant = Literal["video", "thumbnail", "spritesheet", "preview", "image", "audio"]
+"""The MP4; JPEGs of its first frame, its keyframes, or while it is made; the picture and the sound it is made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,16 @@ def content_url(video_id: str, variant: Variant) -> Call[str]:
     return Call("GET", f"/v1/videos/{video_id}/content-url", _url, params={"variant": variant})
 
 
+def create_localization(audio: Source, *, audio_start: float) -> Call[Localization]:
+    """POST /v1/localizations, which keeps nothing."""
+    form: dict[str, str | Upload] = {"audio_start": str(audio_start)}
+    if isinstance(audio, File):
+        form["audio_file_id"] = audio.id
+    else:
+        form["audio"] = Upload(audio, name="audio")
+    return Call("POST", "/v1/localizations", _localization, form=form)
+
+
 def create_file(source: Content, *, purpose: Literal["image", "audio"]) -> Call[File]:
     """POST /v1/files; repeating it at worst leaves a second file, which expires."""
     return Call("POST", "/v1/files", _file, form={"purpose": purpose, "file": Upload(source, name=purpose)})
@@ -145,6 +156,10 @@ def _video(reply: httpx.Response) -> Video:
 
 def _file(reply: httpx.Response) -> File:
     return File.from_json(reply.json())
+
+
+def _localization(reply: httpx.Response) -> Localization:
+    return Localization.from_json(reply.json())
 
 
 def _url(reply: httpx.Response) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keyvid_client.calls import Call, Variant
     from keyvid_client.events import Event
     from keyvid_client.options import Content, Source, VideoOptions
-    from keyvid_client.schemas import File, Page, Status, Video
+    from keyvid_client.schemas import File, Localization, Page, Status, Video
 
 Result = TypeVar("Result")
 
@@ -84,6 +84,10 @@ class KeyVID:
     ) -> Video:
         """Ask for a video; it is made from now on. `idempotency_key` makes repeating it across restarts safe, too."""
         return self._send(calls.create_video(image, audio, prompt, idempotency_key=idempotency_key, options=options))
+
+    def localize(self, audio: Source, *, audio_start: float = 0.0) -> Localization:
+        """Hear a sound at once, without making a video; change its keyframes and hand them on as `keyframes`."""
+        return self._send(calls.create_localization(audio, audio_start=audio_start))
 
     def get(self, video: Video | str) -> Video:
         """Read a video."""

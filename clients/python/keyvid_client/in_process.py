@@ -46,11 +46,11 @@ def generate(
 ) -> bytes:
     """Run the model; returns the MP4. `report` is told percent and stage.
 
-    Raises: TypeError for options that only a service has; model.errors.KeyVIDError.
+    Raises: TypeError for options that need a service; model.errors.KeyVIDError.
     """
     unknown = sorted(options.keys() - _HERE)
     if unknown:
-        raise TypeError(f"Only a service knows {', '.join(unknown)}: set KEYVID_URL, or leave them out.")
+        raise TypeError(f"Without a service there is no {', '.join(unknown)}: set KEYVID_URL, or leave them out.")
     params = _params(options)
     pipeline = _load(options.get("model", "keyvid-mini"))
     shape, fps = pipeline.config.video, pipeline.config.fps
@@ -83,9 +83,9 @@ def _params(options: VideoOptions) -> GenerationParams:
         guidance_audio=options.get("guidance_audio"),
         interpolation_mode=options.get("interpolation_mode"),
         motion_strength=options.get("motion_strength", 1.0),
-        preset=options.get("preset", "exact"),
         keyframes=None if keyframes is None else tuple(keyframes),
         reference_compat=options.get("reference_compat", False),
+        preset=options.get("preset", "exact"),
     )
 
 

@@ -26,12 +26,14 @@ class VideoOptions(TypedDict, total=False):
     `seed` (0 to 2**32 - 1) gives the same frames for the same request; `audio_start` is where in the sound the video
     begins, in seconds; `guidance_*` are 0 to 30 with 1 as no extra push; `motion_strength` is 0.25 to 3;
     `preset` trades time against fidelity;
-    `keyframes` are twelve frames, ascending from 0 to at most 47, in place of those that are heard.
+    `keyframes` are twelve frames, ascending from 0 to at most 47, in place of those that are heard; `image_crop` is
+    left, top, width and height of the part to animate, in pixels of the upright picture.
     """
 
     seed: int
     audio_start: float
     image_fit: Literal["cover", "contain", "stretch"]
+    image_crop: Sequence[int]
     num_inference_steps: int
     guidance_text: float
     guidance_image: float
@@ -42,6 +44,7 @@ class VideoOptions(TypedDict, total=False):
     keyframes: Sequence[int]
     reference_compat: bool
     model: str
+    preview: bool
     priority: Literal["low", "normal", "high"]
     cache: Literal["use", "bypass"]
     deadline_seconds: float

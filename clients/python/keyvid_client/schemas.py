@@ -127,6 +127,22 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Localization:
+    """What was heard in a sound, and the keyframes that a video of it would have, as frames and in seconds."""
+
+    keyframes: Keyframes
+    seconds: tuple[float, ...]
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Localization:
+        """Read a Localization object."""
+        heard = {name: tuple(body[name]) for name in ("curve", "peaks", "valleys")}
+        plan = body["keyframes"]
+        return cls(Keyframes(indices=tuple(plan["indices"]), **heard), tuple(plan["seconds"]), raw=body)
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """One page of a list; `last_id` is the next page's `after`."""
 

@@ -187,3 +187,20 @@ def test_address_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert str(seen[0].url) == "https://videos.example.com/v1/videos/video_1"
     assert seen[0].headers["authorization"] == "Bearer kv_live_x"
     assert seen[0].headers["user-agent"].startswith("keyvid-client/")
+
+
+def test_sound_can_be_heard_alone(caller: Caller) -> None:
+    """A localization gives the keyframes that a new video takes."""
+    plan = {"indices": [0, 4, 9], "seconds": [0.0, 0.17, 0.38]}
+    heard = {"curve": [0.1, 0.9], "peaks": [1], "valleys": [0], "keyframes": plan}
+    caller.script.turns += [httpx.Response(200, json=heard), httpx.Response(202, json=video_json())]
+
+    found = caller.do(lambda client: client.localize(b"sound", audio_start=0.5))
+    caller.do(
+        lambda client: client.create(b"p", b"s", "x", keyframes=found.keyframes.indices, image_crop=(0, 0, 64, 48))
+    )
+
+    assert (found.keyframes.indices, found.seconds, found.keyframes.peaks) == ((0, 4, 9), (0.0, 0.17, 0.38), (1,))
+    assert b'name="audio_start"\r\n\r\n0.5' in caller.script.bodies[0]
+    assert b'name="keyframes"\r\n\r\n0,4,9' in caller.script.bodies[1]
+    assert b'name="image_crop"\r\n\r\n0,0,64,48' in caller.script.bodies[1]

@@ -50,7 +50,7 @@ class Storm:
     seed: int = 1
 
 
-SHORT = Storm(jobs=14, cancels=3, poison=1, period_s=(1.5, 3.0), limit_s=240.0)
+SHORT = Storm(jobs=14, cancels=3, poison=1, period_s=(1.5, 3.0), limit_s=420.0)
 
 
 @dataclass

@@ -153,11 +153,9 @@ def _store(data_dir: Path | None) -> Iterator[KeyStore]:
     from service.settings import ServiceSettings
     from workers.cli import settings_or_exit
     from workers.database import Database, upgrade
-    from workers.logs import configure_logs
     from workers.quota import default_limits
 
     settings = settings_or_exit(ServiceSettings, data_dir=data_dir)
-    configure_logs(settings, process="keys")  # to stderr: --json is for programs to read
     try:
         upgrade(settings.database_url)
         database = Database(settings.database_url)

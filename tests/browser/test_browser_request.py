@@ -51,11 +51,13 @@ def test_crop_is_dragged_resized_and_sent(studio: Studio) -> None:
     """The part under the frame is what the request names, in pixels of the picture and in the video's shape."""
     studio.choose(picture=file("tall.jpg", uploads.jpeg(800, 1000)))
     frame = studio.page.get_by_role("group", name="The part that the model sees")
-    box = frame.bounding_box()
+    box, stage = frame.bounding_box(), studio.page.locator(".workspace:visible .stage").bounding_box()
     assert box is not None
+    assert stage is not None
+    assert stage["y"] <= box["y"] < box["y"] + box["height"] <= stage["y"] + stage["height"]
     studio.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     studio.page.mouse.down()
-    studio.page.mouse.move(box["x"] + box["width"] / 2, box["y"] - 400, steps=4)
+    studio.page.mouse.move(box["x"] + box["width"] / 2, 5, steps=4)
     studio.page.mouse.up()
     frame.press("-")
     frame.press("ArrowRight")

@@ -25,8 +25,8 @@ COUNT_FRAMES = """async () => {
            seconds: video.duration };
 }"""
 HAS_SOUND = """async () => {
-  const video = document.querySelector('.screen video');
-  const bytes = await (await fetch(video.src)).arrayBuffer();
+  const [id] = location.hash.match(/video_\\w+/);
+  const bytes = await (await fetch(`/v1/videos/${id}/content`)).arrayBuffer();
   const sound = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(bytes);
   return Math.max(...sound.getChannelData(0).map(Math.abs));
 }"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from playwright.sync_api import expect
 from studio_page import PATIENCE_MS, Studio, file
@@ -115,12 +116,13 @@ def test_unknown_and_deleted_videos_say_so(studio: Studio) -> None:
 def test_history_shows_thumbnails_and_filters(studio: Studio) -> None:
     """Words of the prompt and the status choose what is shown; a card leads to its video."""
     studio.choose()
-    video_id = studio.submit("steps=1 a rare word: quagga")
+    word = f"quagga{uuid4().hex}"
+    video_id = studio.submit(f"steps=1 a rare word: {word}")
     studio.wait_for_result()
     studio.page.get_by_role("link", name="New video").click()
     card = studio.page.locator(f".card:has(a[href='#/videos/{video_id}'])")
     expect(card.locator("img")).to_be_visible()
-    studio.page.get_by_label("Find by words of the prompt").fill("QUAGGA")
+    studio.page.get_by_label("Find by words of the prompt").fill(word.upper())
     expect(studio.page.locator(".card")).to_have_count(1)
     studio.page.get_by_label("Which videos").select_option("Failed")
     expect(card).to_have_count(0)

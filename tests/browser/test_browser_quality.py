@@ -26,7 +26,8 @@ VISIBLE_TEXT = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const parent = walker.currentNode.parentElement;
-    if (!parent.closest('noscript, code, textarea')) found.push(walker.currentNode.textContent);
+    const isTyped = parent.closest('noscript, code, textarea, .card-prompt, .panel-prompt');
+    if (!isTyped) found.push(walker.currentNode.textContent);
   }
   for (const node of document.querySelectorAll('[aria-label], [title], [placeholder]')) {
     for (const name of ['aria-label', 'title', 'placeholder']) {

@@ -61,7 +61,7 @@ class PacedEngine:
     def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
         """Play the script of the prompt."""
         words = job.request.prompt.split()
-        numbers = {name: int(value) for name, _, value in (word.partition("=") for word in words) if value}
+        numbers = {name: int(value) for name, _, value in (word.partition("=") for word in words) if value.isdecimal()}
         pause_s = numbers.get("step_ms", 20) / 1000
         steps = numbers.get("steps", 6)
         done = (job.state or b"").decode()

@@ -104,9 +104,10 @@ def test_refusals_are_the_packages_own_errors(client: openai.OpenAI) -> None:
 def test_failed_video_ends_the_poll(client: openai.OpenAI) -> None:
     """The package returns failed videos: their error says why."""
     sound = client.files.create(file=SOUND, purpose="user_data")
+    picture = ("poison.jpg", uploads.jpeg(80))  # of its own: after two such failures the pair is quarantined
 
     video = client.videos.create_and_poll(
-        prompt="bad_input", input_reference=PICTURE, extra_body={"audio_file_id": sound.id}
+        prompt="bad_input", input_reference=picture, extra_body={"audio_file_id": sound.id}
     )
 
     assert video.status == "failed"

@@ -141,6 +141,7 @@ def test_failures_are_typed(client: KeyVID, picture: Path, sound: Path) -> None:
         client.create(picture, sound, "", guidance_text=99)
     with pytest.raises(InvalidRequest, match="unsupported_media_type"):
         client.create(sound, sound, "x")
+    picture.write_bytes(uploads.jpeg(96))  # of its own: after two such failures the pair is quarantined
     failing = client.create(picture, sound, "bad_input")
     with pytest.raises(VideoFailed) as failed:
         client.wait(failing)

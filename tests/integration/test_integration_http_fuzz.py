@@ -20,18 +20,18 @@ from tests.api_process import api_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.api_process import ApiProcess
 
 SEED = 2  # the long run has another
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
-    """A real API with nothing behind it, and a canary beside its data."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    (folder / "canary").write_text(CANARY)
-    with api_process(folder, **SETTINGS) as running:
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[ApiProcess]:
+    """A real API with nothing behind it, and a canary beside its data; new for each test, since keys get made there."""
+    (tmp_path / "canary").write_text(CANARY)
+    with api_process(tmp_path, **SETTINGS) as running:
         yield running
 
 

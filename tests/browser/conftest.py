@@ -53,13 +53,14 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def paced_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a whole service whose model only keeps time: the prompt says how slowly (paced_engine.py)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYVID_ENGINE", "paced_engine:load")
-        patch.setenv("KEYVID_CANCEL_POLL_SECONDS", "0.1")
-        patch.setenv("KEYVID_IDLE_POLL_SECONDS", "0.2")
-        patch.setenv("PYTHONPATH", str(PACED))
-        with running_service(tmp_path_factory.mktemp("paced")) as service:
-            yield service.url
+    settings = {
+        "KEYVID_ENGINE": "paced_engine:load",
+        "KEYVID_CANCEL_POLL_SECONDS": "0.1",
+        "KEYVID_IDLE_POLL_SECONDS": "0.2",
+        "PYTHONPATH": str(PACED),
+    }
+    with running_service(tmp_path_factory.mktemp("paced"), settings) as service:
+        yield service.url
 
 
 @pytest.fixture(scope="session")

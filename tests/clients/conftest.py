@@ -19,9 +19,10 @@ DOUBLES = Path(__file__).parents[1] / "integration"
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running service; its model is `paced_engine`, whose prompts are scripts."""
     folder = tmp_path_factory.mktemp("clients")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KEYVID_ENGINE", "paced_engine:load")
-        environment.setenv("KEYVID_RETRY_BACKOFF_SECONDS", "[0, 0, 0]")
-        environment.setenv("PYTHONPATH", str(DOUBLES))
-        with running_service(folder) as service:
-            yield service.url
+    settings = {
+        "KEYVID_ENGINE": "paced_engine:load",
+        "KEYVID_RETRY_BACKOFF_SECONDS": "[0, 0, 0]",
+        "PYTHONPATH": str(DOUBLES),
+    }
+    with running_service(folder, settings) as service:
+        yield service.url

@@ -70,17 +70,18 @@ def tool(request: pytest.FixtureRequest) -> str:
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A service with a quick double of the model, and the shipped localizer, which is ready to hear."""
     folder = tmp_path_factory.mktemp("recipes")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KEYVID_ENGINE", "paced_engine:load")
-        environment.setenv("PYTHONPATH", str(DOUBLES))
-        environment.setenv("KEYVID_WEBHOOK_PRIVATE_HOSTS", '["127.0.0.1"]')
-        scopes = [argument for scope in SCOPES for argument in ("--scope", scope)]
-        command = [sys.executable, "-m", "keyvid", "keys", "create", "recipes", "--json", "--data-dir", str(folder)]
-        made = subprocess.run([*command, *scopes], check=True, capture_output=True, text=True)
-        with running_service(folder) as service:
-            installation = Installation(service.url, json.loads(made.stdout)["secret"])
-            wait_until(lambda: can_hear(installation), timeout_s=HEARING_TIMEOUT_S, what="hearing")
-            yield installation
+    scopes = [argument for scope in SCOPES for argument in ("--scope", scope)]
+    command = [sys.executable, "-m", "keyvid", "keys", "create", "recipes", "--json", "--data-dir", str(folder)]
+    made = subprocess.run([*command, *scopes], check=True, capture_output=True, text=True)
+    settings = {
+        "KEYVID_ENGINE": "paced_engine:load",
+        "PYTHONPATH": str(DOUBLES),
+        "KEYVID_WEBHOOK_PRIVATE_HOSTS": '["127.0.0.1"]',
+    }
+    with running_service(folder, settings) as service:
+        installation = Installation(service.url, json.loads(made.stdout)["secret"])
+        wait_until(lambda: can_hear(installation), timeout_s=HEARING_TIMEOUT_S, what="hearing")
+        yield installation
 
 
 def can_hear(installation: Installation) -> bool:

@@ -31,6 +31,7 @@ WAIT_S = 120.0  # generous: the machine may be busy
 REQUEST_ID = "order-4711.a"
 PROMPT = "step_ms=5 steps=4"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SPANS = {"POST /v1/videos", "queue", "attempt", "localization", "keyframes", "interpolation", "mux", "webhook"}
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -84,7 +85,10 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """A service that logs JSON, sends webhooks and traces here, and has made one video for a caller who traces."""
+    """A service that logs JSON, sends webhooks and traces here, and has made one video for a caller who traces.
+
+    Its spans are here before any test begins: they come in batches, and one of the tests kills the worker.
+    """
     folder = tmp_path_factory.mktemp("watched")
     with receiving() as receiver, receiving() as collector:
         address = urlsplit(collector.url)
@@ -108,7 +112,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             try:
                 url = next(word for line in said for word in line.split() if word.startswith("http://"))
                 with httpx.Client(base_url=url, timeout=60) as client:
-                    yield Watched(process, client, log, receiver, collector, _make_video(client, receiver))
+                    made = Watched(process, client, log, receiver, collector, _make_video(client, receiver))
+                    wait_until(lambda: made.spans().keys() >= SPANS, timeout_s=WAIT_S, what="every span")
+                    yield made
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(60)
@@ -163,14 +169,11 @@ def test_other_requests_have_ids_of_their_own(watched: Watched) -> None:
 
 def test_one_trace_holds_the_request_and_all_that_follows(watched: Watched) -> None:
     """Below the caller's own span: the request, the wait, the attempt with its stages, and the webhook."""
-    names = {"POST /v1/videos", "queue", "attempt", "localization", "keyframes", "interpolation", "mux", "webhook"}
-    wait_until(lambda: watched.spans().keys() >= names, timeout_s=WAIT_S, what="every span")
-
     spans = watched.spans()
 
     services = {name: service for name, (service, _) in spans.items()}
     assert watched.video["trace_id"] == PARENT.split("-")[1]
-    assert spans.keys() == names
+    assert spans.keys() == SPANS
     assert (services["POST /v1/videos"], services["attempt"], services["webhook"]) == (
         "keyvid-api",
         "keyvid-worker",

@@ -97,7 +97,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)
         tracer = open_tracer(settings, process="api")
-        await run_in_threadpool(SANDBOXES.keep_spare)
+        await run_in_threadpool(SANDBOXES.start)
         feed = EventFeed(store, poll_seconds=settings.event_poll_seconds, max_streams=settings.max_event_streams)
         following = asyncio.create_task(feed.run())
         try:

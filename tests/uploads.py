@@ -29,6 +29,11 @@ def picture(width: int = 64, height: int = 48) -> Image.Image:
     return image
 
 
+def noise(width: int = 64, height: int = 48, *, seed: int = 0) -> Image.Image:
+    """A picture of noise: nothing compresses it."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
 def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
     """An image file."""
     file = io.BytesIO()

@@ -8,9 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import psutil
-from PIL import Image
 
 from benchmarks.faults.callers import COMPLETED, Caller, Ledger
 from benchmarks.faults.fleet import Fleet
@@ -77,7 +75,6 @@ async def _send(port: int, forms: list[bytes]) -> list[Answer]:
 
 def _form(port: int, number: int) -> bytes:
     """A request whose picture nobody else sends."""
-    noise = np.random.default_rng(number).integers(0, 256, (*SIDES[::-1], 3), np.uint8)
-    picture = uploads.encoded(Image.fromarray(noise), "JPEG", quality=90)
+    picture = uploads.encoded(uploads.noise(*SIDES, seed=number), "JPEG", quality=90)
     files = {"input_reference": picture, "audio": uploads.wav(2.0, rate=48_000, channels=2)}
     return post_form("/v1/videos", f"127.0.0.1:{port}", {"prompt": "step_ms=1 steps=1"}, files)

@@ -41,6 +41,8 @@ _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt
 _STATES_ITS_LENGTH = ("flac", "mov")  # fewer samples than the header says mean that the file was cut
 _MAX_BAD_PACKETS = 3  # MP3s cut out of a stream begin with one or two
 _RIFF_SIZE_UNKNOWN = 0x7FFF0000  # streamed WAVs state this or more
+# ffmpeg looks in the samples of a WAV for sound of another coding: by default in all of them, again and again
+_LOOKS = {"wav": {"probesize": "32768"}}
 
 
 def canonicalize_audio(source: BinaryIO, target: BinaryIO, decoder: str, limits: ProbeLimits) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def canonicalize_audio(source: BinaryIO, target: BinaryIO, decoder: str, limits:
     """
     if decoder == "wav":
         _check_riff_size(source)
-    options = {"protocol_whitelist": "none", "codec_whitelist": _CODECS[decoder]}
+    options = {"protocol_whitelist": "none", "codec_whitelist": _CODECS[decoder], **_LOOKS.get(decoder, {})}
     try:
         with av.open(source, mode="r", format=decoder, options=options, metadata_errors="ignore") as container:
             return _canonicalize(container, target, decoder, limits)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import resource
+from dataclasses import dataclass
 
 MEMORY_BYTES = 1 << 30  # address space: a 25 MP picture with alpha needs about 0.5 GB of it
 CPU_SECONDS = 15  # the slowest allowed file takes about 2 s
@@ -31,19 +32,35 @@ _SYSTEM_CALLS = (
 
 def confine() -> tuple[str, ...]:
     """Give up everything that decoding open files does not need; returns what holds: `limits`, `network`, `calls`."""
-    holds = ["limits"]
-    if _leave_network():
-        holds.append("network")
-    filtering = _prepared_filter()  # loading the library needs descriptors, which the limits take away
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # no thread and no process; root is not bound by this one
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # open files stay usable; no new file, pipe or socket
-    if filtering is not None and filtering():
-        holds.append("calls")
-    return tuple(holds)
+    return prepare_confinement().put_on()
+
+
+def prepare_confinement() -> Confinement:
+    """Leave the network, for this process and all that it forks, and make ready what each of them gives up itself."""
+    return Confinement(is_without_network=_leave_network(), filtering=_prepared_filter())
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a process can give up from one moment to the next, without opening anything for it."""
+
+    is_without_network: bool
+    filtering: _Filter | None
+
+    def put_on(self) -> tuple[str, ...]:
+        """Give everything up, for good; returns what holds: `limits`, `network`, `calls`."""
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # no thread and no process; root is not bound by this one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # open files stay usable; no new file, pipe or socket
+        held = {
+            "limits": True,
+            "network": self.is_without_network,
+            "calls": self.filtering is not None and self.filtering(),
+        }
+        return tuple(name for name in MEASURES if held[name])
 
 
 def _leave_network() -> bool:

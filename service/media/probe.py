@@ -1,10 +1,9 @@
 """The sandbox: a child process that decodes one request's uploads and writes them in canonical form.
 
-`python -m service.media.probe` reads a `ProbeRequest` as JSON from standard input and writes one line of JSON per file;
-with `--spare` it loads all decoders before the request comes.
-It opens its files first and then gives up the right to open anything more (see `confinement`), so whatever a hostile
-file makes a decoder do, it can reach no other file, process or network, and only so much memory and processor time.
-A crash here means that the file is refused, no more.
+It is given its request and the open files of it through a connection, and then gives up the right to open anything
+(see `confinement`), so whatever a hostile file makes a decoder do, it can reach no other file, process or network, and
+only so much memory and processor time. It answers one line of JSON per file. A crash here means that the file is
+refused, no more.
 """
 
 from __future__ import annotations
@@ -13,94 +12,103 @@ import codecs
 import errno
 import json
 import os
-import sys
+import socket
+import traceback
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.media.confinement import confine
 from service.media.limits import ProbeLimits
 from service.media.refusal import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import BinaryIO
+
+    from service.media.confinement import Confinement
+
+    Canonicalize = Callable[[BinaryIO, BinaryIO, str, ProbeLimits], dict[str, Any]]
+
+MAX_FILES = 8  # of one request, sources and targets together
+_CHUNK_BYTES = 1 << 16
+_LAST_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeItem:
-    """One upload: where it is, which decoder its signature calls for, and where the canonical form goes."""
+    """One upload: what it is, and which decoder its signature calls for."""
 
     kind: str
     decoder: str
-    source: str
-    target: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """Everything one child does."""
+    """Everything one child does; the open files travel beside it, a source and a target for each item."""
 
     items: tuple[ProbeItem, ...]
     limits: ProbeLimits
 
-    def to_json(self) -> str:
+    def to_json(self) -> bytes:
         """The request as it travels to the child."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_json(cls, text: str) -> ProbeRequest:
+    def from_json(cls, text: bytes) -> ProbeRequest:
         """The request as the child reads it."""
         raw = json.loads(text)
         return cls(tuple(ProbeItem(**item) for item in raw["items"]), ProbeLimits(**raw["limits"]))
 
 
-def main() -> None:
-    """Decode what standard input asks for and report on standard output; stop at the first refusal."""
-    if "--spare" in sys.argv:
-        for kind in ("image", "audio"):
-            _canonicalizer(kind)
-    asked = sys.stdin.read()
-    if not asked:  # whoever started a spare one has ended
-        return
-    request = ProbeRequest.from_json(asked)
-    canonicalizers = [_canonicalizer(item.kind) for item in request.items]
-    files = [(Path(item.source).open("rb"), Path(item.target).open("wb")) for item in request.items]  # noqa: SIM115  (closed by exit)
-    for name in ("ascii", "latin-1", "utf-8", "utf-16"):
-        codecs.lookup(name)  # loaded from disk on first use, which is impossible below
-    confine()
+def load_canonicalizers() -> Mapping[str, Canonicalize]:
+    """The function for each kind of upload, with all that decoders load on first use: inside nothing can be loaded."""
+    from service.media import audio, image  # noqa: PLC0415  (the API knows this module and needs no decoder)
 
-    for item, canonicalize, (source, target) in zip(request.items, canonicalizers, files, strict=True):
+    for kind in (image, audio):
+        kind.rehearse()
+    for name in ("ascii", "latin-1", "utf-8", "utf-16"):
+        codecs.lookup(name)
+    return {"image": image.canonicalize_image, "audio": audio.canonicalize_audio}
+
+
+def probe(connection: socket.socket, canonicalizers: Mapping[str, Canonicalize], confinement: Confinement) -> bool:
+    """Decode what a connection asks for and report on it, up to the first refusal; False when a decoder broke."""
+    request, files = _receive(connection)
+    confinement.put_on()
+    for item, source, target in zip(request.items, files[::2], files[1::2], strict=True):
         try:
-            report = canonicalize(source, target, item.decoder, request.limits)
+            report = canonicalizers[item.kind](source, target, item.decoder, request.limits)
             target.close()
         except Refused as refused:
             report = {"refused": {"code": refused.code, "detail": refused.detail}}
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+                return _broken(connection)
             report = {"disk_full": True}
-        sys.stdout.write(json.dumps(report) + "\n")
-        sys.stdout.flush()  # a crash on the next file must not take this report along
+        except Exception:  # noqa: BLE001  (whatever it is, it is told to the log, and the file is refused)
+            return _broken(connection)
+        _tell(connection, report)  # at once: a crash on the next file must not take this report along
         if "refused" in report or "disk_full" in report:
-            return
+            break
+    return True
 
 
-@cache
-def _canonicalizer(kind: str) -> Callable[[BinaryIO, BinaryIO, str, ProbeLimits], dict[str, Any]]:
-    """The function for this kind of upload, rehearsed: decoders load parts of themselves only when first used."""
-    if kind == "image":
-        from service.media.image import canonicalize_image, rehearse  # noqa: PLC0415  (a sound alone needs no Pillow)
-
-        rehearse()
-        return canonicalize_image
-    from service.media.audio import canonicalize_audio, rehearse  # noqa: PLC0415
-
-    rehearse()
-    return canonicalize_audio
+def _receive(connection: socket.socket) -> tuple[ProbeRequest, list[BinaryIO]]:
+    text, descriptors = b"", []
+    while True:
+        piece, received, _, _ = socket.recv_fds(connection, _CHUNK_BYTES, MAX_FILES)
+        descriptors += received
+        if not piece:
+            break
+        text += piece
+    files = [os.fdopen(file, "wb" if place % 2 else "rb") for place, file in enumerate(descriptors)]
+    return ProbeRequest.from_json(text), files
 
 
-if __name__ == "__main__":
-    main()
-    os._exit(0)  # all is written; to take the decoders down in order would take longer than to use them
+def _broken(connection: socket.socket) -> bool:
+    _tell(connection, {"last_words": traceback.format_exc()[-_LAST_WORDS:]})
+    return False
+
+
+def _tell(connection: socket.socket, report: dict[str, Any]) -> None:
+    """Write one line; by `write`, because the calls that are made for sockets are given up."""
+    os.write(connection.fileno(), json.dumps(report).encode() + b"\n")

@@ -1,8 +1,4 @@
-"""Sandboxes of this process: children that decode one request's uploads each, one of them started in advance.
-
-To load the decoders takes a child longer than to use them. A spare one has them loaded when a request comes, so that
-a sound is checked in a few hundredths of a second also while a video takes all the cores.
-"""
+"""Sandboxes of this process: children of a fork server that decode one request's uploads each."""
 
 from __future__ import annotations
 
@@ -10,99 +6,168 @@ import atexit
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from service.errors import Busy
+from service.media.forkserver import WALL_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from service.media.probe import ProbeRequest
 
 logger = structlog.get_logger(__name__)
 
-PROBE_COMMAND = (sys.executable, "-I", "-m", "service.media.probe")
-SPARE_COMMAND = (*PROBE_COMMAND, "--spare")
-WALL_SECONDS = 60.0  # the processor limit ends hostile files long before; this one means that the machine is overloaded
+SERVER_COMMAND = (sys.executable, "-I", "-m", "service.media.forkserver")
+ATTEMPTS = 2  # the fork server may be killed by anybody while it works for us
+MARGIN_SECONDS = 5.0
+END_SECONDS = 5.0
+MAX_ANSWER_BYTES = 1 << 16  # a few lines; a decoder that was taken over could write without end
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came through a connection: reports of the child, and how it ended; None when the fork server died."""
+
+    lines: tuple[dict[str, Any], ...]
+    end: dict[str, Any] | None
 
 
 class Sandboxes:
-    """Runs sandboxes, and keeps one in reserve once it was asked to. Called from many threads."""
+    """Runs sandboxes, through a fork server that is started when it is first needed. Called from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._keeps_spare = False
-        self._spare: subprocess.Popen[str] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
 
-    def keep_spare(self) -> None:
-        """Have one child ready from now on."""
-        self._keeps_spare = True
-        self._refill()
+    def start(self) -> None:
+        """Start the fork server, unless it runs."""
+        with self._lock:
+            self._living_control()
 
-    def run(self, request: ProbeRequest) -> list[dict[str, Any]]:
-        """Have a child decode uploads; a report is missing for the item that killed it and for those behind.
+    def run(self, request: ProbeRequest, files: Sequence[tuple[Path, Path]]) -> list[dict[str, Any]]:
+        """Have a child decode uploads, from a source to a target each; reports stop short of the item that killed it.
 
-        Raises: Busy when the machine is too slow to tell.
+        Raises: Busy when the machine is too slow to tell; OSError when a target cannot be made.
         """
-        child = self._take_spare() or _start(PROBE_COMMAND)
-        try:
-            output, errors = child.communicate(request.to_json(), timeout=WALL_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise Busy("The server is too busy to check the upload now.") from error
-        finally:
-            _end(child)
-            self._refill()
-        if child.returncode != 0:
-            logger.warning("probe_died", exit_status=child.returncode, last_words=errors[-300:])
-        return [json.loads(line) for line in output.splitlines()]
+        for _ in range(ATTEMPTS):
+            answer = self._ask(request, files)
+            if answer.end is not None:
+                return _reports(answer.lines, answer.end)
+            logger.warning("fork_server_lost")
+        raise Busy("The server cannot check the upload now.")
 
     def close(self) -> None:
-        """End the spare child."""
-        self._keeps_spare = False
-        spare = self._take_spare()
-        if spare is not None:
-            _end(spare)
-
-    def _take_spare(self) -> subprocess.Popen[str] | None:
-        """The child in reserve, if it lives."""
+        """End the fork server, and all sandboxes with it."""
         with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is None or spare.poll() is None:
-            return spare
-        _end(spare)
-        return None
+            if self._control is not None:
+                self._control.close()
+            if self._server is not None:
+                _end(self._server)
+            self._control = self._server = None
 
-    def _refill(self) -> None:
+    def _ask(self, request: ProbeRequest, files: Sequence[tuple[Path, Path]]) -> Answer:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs, ExitStack() as opened:
+                descriptors = []
+                for source, target in files:
+                    descriptors += [opened.enter_context(source.open("rb")).fileno()]
+                    descriptors += [opened.enter_context(target.open("wb")).fileno()]
+                socket.send_fds(ours, [request.to_json()], descriptors)
+                ours.shutdown(socket.SHUT_WR)
+                self._hand_over(theirs)
+            return _read_answer(ours)
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        """Give the fork server a connection; a server that died is replaced by one that has not."""
         with self._lock:
-            if self._keeps_spare and self._spare is None:
-                self._spare = _start(SPARE_COMMAND)
+            try:
+                socket.send_fds(self._living_control(), [b"\0"], [connection.fileno()])
+            except OSError:  # it died a moment ago; if so does the next one, the connection ends unanswered
+                socket.send_fds(self._restarted_control(), [b"\0"], [connection.fileno()])
+
+    def _living_control(self) -> socket.socket:
+        """Where the fork server takes connections. Needs the lock."""
+        if self._control is not None and self._server is not None and self._server.poll() is None:
+            return self._control
+        return self._restarted_control()
+
+    def _restarted_control(self) -> socket.socket:
+        if self._control is not None:
+            self._control.close()
+        if self._server is not None:
+            _end(self._server)
+            logger.warning("fork_server_ended", exit_status=self._server.returncode)
+        self._control, self._server = _start()
+        return self._control
 
 
-def _start(command: tuple[str, ...]) -> subprocess.Popen[str]:
+def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads cost address space
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        text=True,
-        start_new_session=True,
-    )
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # who forks may have one thread only
+    ours, theirs = socket.socketpair()
+    with theirs:
+        server = subprocess.Popen(
+            SERVER_COMMAND, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+    return ours, server
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """Kill a child that still runs, with all that it started, and close its pipes."""
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            pipe.close()
-    child.wait()
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Wait for a fork server whose control socket is closed, and kill it and its children if it hangs."""
+    try:
+        server.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _read_answer(connection: socket.socket) -> Answer:
+    """Read what a child and the fork server say until they hang up. Raises: Busy when they do not."""
+    connection.settimeout(WALL_SECONDS + MARGIN_SECONDS)
+    received = bytearray()
+    try:
+        while piece := connection.recv(MAX_ANSWER_BYTES):
+            received += piece
+            if len(received) > MAX_ANSWER_BYTES:
+                return Answer((), {"exit_status": None, "is_overdue": False})
+    except TimeoutError as error:
+        raise Busy("The server is too busy to check the upload now.") from error
+    except ConnectionResetError:  # the fork server died before it took the connection
+        return Answer((), None)
+    *said, last = (_object(line) for line in bytes(received).splitlines() or [b""])
+    return Answer(tuple(takewhile(bool, said)), last if "exit_status" in last else None)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """A line of JSON; nothing when it is none, because a decoder that was taken over may write anything."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _reports(lines: Sequence[dict[str, Any]], end: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a child that has ended said of its files. Raises: Busy when it was stopped for being slow."""
+    if end["is_overdue"]:
+        raise Busy("The server is too busy to check the upload now.")
+    if end["exit_status"] != 0:
+        last_words = next((line["last_words"] for line in lines if "last_words" in line), "")
+        logger.warning("probe_died", exit_status=end["exit_status"], last_words=last_words)
+    return [line for line in lines if "last_words" not in line]
 
 
 SANDBOXES = Sandboxes()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.errors import RefusedUpload, Unavailable, UnsupportedMedia
 from service.media import sandbox
+from service.media.forkserver import WALL_SECONDS
 from service.media.probe import ProbeItem, ProbeRequest
 from service.media.signature import HEAD_BYTES, Kind, Signature, read_signature
 
@@ -47,9 +48,7 @@ class CheckedUpload:
 
 def measures_that_hold() -> list[str]:
     """What confines decoders on this machine: `limits`, and where the kernel allows it `network` and `calls`."""
-    confined = subprocess.run(
-        CONFINE_COMMAND, capture_output=True, text=True, check=False, timeout=sandbox.WALL_SECONDS
-    )
+    confined = subprocess.run(CONFINE_COMMAND, capture_output=True, text=True, check=False, timeout=WALL_SECONDS)
     return confined.stdout.split()
 
 
@@ -77,11 +76,9 @@ def check_uploads(uploads: Sequence[tuple[Upload, Kind | None]], *, limits: Prob
     """
     signatures = [signature_of(upload, kind=kind) for upload, kind in uploads]
     targets = [upload.path.with_suffix(".canonical") for upload, _ in uploads]
-    items = tuple(
-        ProbeItem(signature.kind, signature.decoder, str(upload.path), str(target))
-        for (upload, _), signature, target in zip(uploads, signatures, targets, strict=True)
-    )
-    reports = sandbox.SANDBOXES.run(ProbeRequest(items, limits))
+    items = tuple(ProbeItem(signature.kind, signature.decoder) for signature in signatures)
+    files = [(upload.path, target) for (upload, _), target in zip(uploads, targets, strict=True)]
+    reports = sandbox.SANDBOXES.run(ProbeRequest(items, limits), files)
     checked: list[CheckedUpload] = []
     for position, (upload, _) in enumerate(uploads):
         kind = signatures[position].kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from service.media.image import canonicalize_image
 from service.media.limits import ProbeLimits
 from service.media.refusal import Refused
 from tests import uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -42,6 +46,17 @@ def test_every_accepted_format_becomes_an_rgb_png(image_format: str) -> None:
     assert (image.format, image.mode, image.size) == ("PNG", "RGB", (64, 48))
     assert corners(image) == [RED, GREEN, BLUE, WHITE]
     assert measured == {"width": 64, "height": 48}
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 301), (301, 17), (2048, 70), (130, 2048)])
+@pytest.mark.parametrize("make", [uploads.picture, uploads.noise], ids=["flat", "noise"])
+def test_no_pixel_is_changed(size: tuple[int, int], make: Callable[[int, int], Image.Image]) -> None:
+    """Whatever its sides are, a picture that needs no change is the same to the last bit, in one or many strips."""
+    sent = make(*size)
+
+    image, _ = canonical(uploads.encoded(sent), "PNG")
+
+    assert np.array_equal(np.asarray(image), np.asarray(sent))
 
 
 @pytest.mark.parametrize(

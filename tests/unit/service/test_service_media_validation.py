@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -80,7 +79,7 @@ def test_refusal_names_the_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [uploads.SVG, uploads.PDF, uploads.animation("GIF"), uploads.wav(), b"words"])
 def test_other_formats_are_not_even_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     """What is no JPEG, PNG or WebP by content starts no decoder."""
-    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setattr(sandbox, "SANDBOXES", None)
 
     with pytest.raises(UnsupportedMedia):
         check_uploads([(upload(tmp_path, data), "image")], limits=ProbeLimits())
@@ -88,11 +87,16 @@ def test_other_formats_are_not_even_tried(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_dead_sandbox_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that dies takes nothing along but its own file."""
+    program = (
+        "import os; from service.media import forkserver;"
+        "forkserver.load_canonicalizers = lambda: {'image': lambda *_: os.abort()}; forkserver.main()"
+    )
     monkeypatch.setattr(sandbox, "SANDBOXES", sandbox.Sandboxes())
-    monkeypatch.setattr(sandbox, "PROBE_COMMAND", (sys.executable, "-c", "import os; os.abort()"))
+    monkeypatch.setattr(sandbox, "SERVER_COMMAND", (sys.executable, "-I", "-c", program))
 
     with pytest.raises(RefusedUpload) as refused:
         check_uploads([(upload(tmp_path, uploads.jpeg()), "image")], limits=ProbeLimits())
+    sandbox.SANDBOXES.close()
 
     assert refused.value.code == "image_decode_failed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ ROUTERS = (
     blobs.router,
     health.router,
 )
+STORING_THREADS = 8  # they wait for disks; what computes is the checks, and those take turns
 HEARING_THREADS = 4  # the listener hears one sound at a time; the others are on their way
 
 _DESCRIPTION = "Animate a picture to a sound. Send both, follow the video while it is made, download an MP4 in sync."
@@ -97,7 +99,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)
         tracer = open_tracer(settings, process="api")
-        await run_in_threadpool(SANDBOXES.start)
+        await run_in_threadpool(partial(SANDBOXES.start, at_once=settings.max_probes))
         feed = EventFeed(store, poll_seconds=settings.event_poll_seconds, max_streams=settings.max_event_streams)
         following = asyncio.create_task(feed.run())
         try:
@@ -122,7 +124,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     audit=AuditLog(store.database),
                     tracer=tracer,
                     listener=ListenerLine(settings.listener_url),
-                    probe_limiter=anyio.CapacityLimiter(settings.max_probes),
+                    intake_limiter=anyio.CapacityLimiter(settings.max_probes + STORING_THREADS),
                     hearing_limiter=anyio.CapacityLimiter(HEARING_THREADS),
                 )
             )

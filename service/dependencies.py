@@ -53,7 +53,7 @@ class Resources:
     audit: AuditLog
     tracer: Tracer
     listener: ListenerLine
-    probe_limiter: anyio.CapacityLimiter
+    intake_limiter: anyio.CapacityLimiter
     hearing_limiter: anyio.CapacityLimiter
 
 

@@ -77,9 +77,9 @@ async def receive_form(request: Request, folder: Path, limits: FormLimits) -> As
         async for chunk in request.stream():
             batch += chunk
             if len(batch) >= BATCH_BYTES:
-                await run_in_threadpool(reader.write, bytes(batch))
-                batch.clear()
-        await run_in_threadpool(reader.write, bytes(batch))
+                await run_in_threadpool(reader.write, batch)
+                batch = bytearray()
+        await run_in_threadpool(reader.write, batch)
         form = reader.finish()
         reach(Failpoint.FORM_RECEIVED)
         yield form
@@ -129,13 +129,13 @@ class FormReader:
         except FormParserError as error:
             raise MalformedMultipart from error
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Take the next bytes of the body.
 
         Raises: MalformedMultipart, PayloadTooLarge, ValidationFailed.
         """
         try:
-            self._parser.write(data)
+            self._parser.write(bytes(data))
         except FormParserError as error:
             raise MalformedMultipart from error
 

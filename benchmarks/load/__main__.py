@@ -27,7 +27,7 @@ def _soak_s(options: argparse.Namespace) -> float:
 
 
 PROOFS: Mapping[str, Proof] = {
-    "creates": lambda options, say: creates.create_at_once(callers=40 if options.short else 200, say=say),
+    "creates": lambda options, say: creates.create(callers=40 if options.short else 200, say=say),
     "polls": lambda options, say: polls.poll(seconds=5.0 if options.short else 20.0, say=say),
     "uploads": lambda options, say: uploads.upload(megabytes=20 if options.short else 80, say=say),
     "soak": lambda options, say: soak.soak(seconds=_soak_s(options), say=say),

@@ -33,7 +33,7 @@ async def create_file(request: Request, response: Response, resources: Resources
     settings = resources.settings
     await run_in_threadpool(check_free_disk, settings)
     async with receive_form(request, settings.temp_dir, form_limits(settings)) as form:
-        file = await anyio.to_thread.run_sync(files.create, form, limiter=resources.probe_limiter)
+        file = await anyio.to_thread.run_sync(files.create, form, limiter=resources.intake_limiter)
     response.headers["Location"] = f"/v1/files/{file.id}"
     return file
 

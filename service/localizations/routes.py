@@ -59,9 +59,9 @@ async def create_localization(
     localizations: Annotated[LocalizationService, Depends(get_localizations)],
 ) -> Localization:
     """Hear a sound at once, without making a video: its motion curve, and the keyframes that a video would have."""
-    _check_room(resources.probe_limiter)
+    _check_room(resources.intake_limiter)
     async with receive_form(request, resources.settings.temp_dir, form_limits(resources.settings)) as form:
-        part = await anyio.to_thread.run_sync(localizations.prepare, form, limiter=resources.probe_limiter)
+        part = await anyio.to_thread.run_sync(localizations.prepare, form, limiter=resources.intake_limiter)
     _check_room(resources.hearing_limiter)
     return await anyio.to_thread.run_sync(localizations.hear, part, limiter=resources.hearing_limiter)
 

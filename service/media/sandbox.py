@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 SERVER_COMMAND = (sys.executable, "-I", "-m", "service.media.forkserver")
+AT_ONCE = 2
 ATTEMPTS = 2  # the fork server may be killed by anybody while it works for us
 MARGIN_SECONDS = 5.0
 END_SECONDS = 5.0
@@ -44,15 +45,20 @@ class Answer:
 
 
 class Sandboxes:
-    """Runs sandboxes, through a fork server that is started when it is first needed. Called from many threads."""
+    """Runs sandboxes, a few at once, through a fork server that is started when it is first needed.
+
+    Called from many threads.
+    """
 
     def __init__(self) -> None:
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._lock = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def start(self) -> None:
-        """Start the fork server, unless it runs."""
+    def start(self, *, at_once: int = AT_ONCE) -> None:
+        """Start the fork server, unless it runs; from now on it has at most `at_once` children."""
+        self._turns = threading.BoundedSemaphore(at_once)
         with self._lock:
             self._living_control()
 
@@ -62,7 +68,8 @@ class Sandboxes:
         Raises: Busy when the machine is too slow to tell; OSError when a target cannot be made.
         """
         for _ in range(ATTEMPTS):
-            answer = self._ask(request, files)
+            with self._turns:
+                answer = self._ask(request, files)
             if answer.end is not None:
                 return _reports(answer.lines, answer.end)
             logger.warning("fork_server_lost")

@@ -52,7 +52,7 @@ def create_upload(
 )
 async def complete_upload(upload_id: str, response: Response, resources: ResourcesDep, uploads: UploadsDep) -> File:
     """Make a file of what arrived: its size, its hash and its content are checked now."""
-    file, is_new = await anyio.to_thread.run_sync(uploads.complete, upload_id, limiter=resources.probe_limiter)
+    file, is_new = await anyio.to_thread.run_sync(uploads.complete, upload_id, limiter=resources.intake_limiter)
     if not is_new:
         response.status_code = 200
     response.headers["Location"] = f"/v1/files/{file.id}"

@@ -69,7 +69,7 @@ async def create_video(
         await run_in_threadpool(videos.check_room)
     async with receive_form(request, settings.temp_dir, form_limits(settings)) as form:
         video = await anyio.to_thread.run_sync(
-            partial(videos.create, form, idempotency_key=idempotency_key), limiter=resources.probe_limiter
+            partial(videos.create, form, idempotency_key=idempotency_key), limiter=resources.intake_limiter
         )
     # Behind the answer, because a dead broker takes its time; a ticket that is never sent only costs a few seconds.
     background.add_task(resources.send_ticket)

@@ -112,6 +112,22 @@ def test_requests_at_the_same_time_are_answered_apart(sandboxes: Sandboxes, tmp_
         assert list(pool.map(width, widths)) == list(widths)
 
 
+def test_requests_take_turns(
+    sandboxes: Sandboxes, files: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are never more children than may work at once; the next one begins when one has ended."""
+    monkeypatch.setattr(sandbox, "SERVER_COMMAND", server_with("time.sleep(60)"))
+    sandboxes.start(at_once=1)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(sandboxes.run, REQUEST, files) for _ in range(2)]
+        for _ in answers:
+            (child,) = children_of(sandboxes, 1)
+            child.kill()
+            child.wait(PATIENCE_S)
+
+        assert [answer.result(PATIENCE_S) for answer in answers] == [[], []]
+
+
 def test_dead_fork_server_is_replaced(sandboxes: Sandboxes, files: list[tuple[Path, Path]]) -> None:
     """Its death while nobody needed it costs a request nothing but the time of a fresh one."""
     sandboxes.start()

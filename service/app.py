@@ -38,12 +38,14 @@ from service.uploads import routes as uploads
 from service.videos import follow_routes as follow
 from service.videos import routes as videos
 from service.videos.forecasts import Forecasts
+from service.videos.polls import Polls
 from service.videos.queue_places import QueuePlaces
 from service.webhooks import routes as webhooks
 from workers.audit import AuditLog
 from workers.broker import open_broker
 from workers.browser_sessions import BrowserSessions
 from workers.event_tickets import EventTickets
+from workers.glances import Glances
 from workers.job_store import open_job_store
 from workers.key_store import KeyStore
 from workers.quarantine import Quarantine
@@ -100,6 +102,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         broker = open_broker(settings)
         tracer = open_tracer(settings, process="api")
         await run_in_threadpool(partial(SANDBOXES.start, at_once=settings.max_probes))
+        places = QueuePlaces(store)
         feed = EventFeed(store, poll_seconds=settings.event_poll_seconds, max_streams=settings.max_event_streams)
         following = asyncio.create_task(feed.run())
         try:
@@ -113,7 +116,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     feed=feed,
                     forecasts=Forecasts(store.database),
                     installation=InstallationMetrics(store.database),
-                    places=QueuePlaces(store),
+                    places=places,
+                    polls=Polls(Glances(store.database), places),
                     gate=Gate(keys, BrowserSessions(store.database, keys), settings),
                     tickets=EventTickets(store.database),
                     uploads=Uploads(store.database),

@@ -15,6 +15,7 @@ from service.localizations.listener import ListenerLine
 from service.metrics import InstallationMetrics
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
+from service.videos.polls import Polls
 from service.videos.queue_places import QueuePlaces
 from service.videos.service import VideoService
 from service.webhooks.service import WebhookService
@@ -43,6 +44,7 @@ class Resources:
     forecasts: Forecasts
     installation: InstallationMetrics
     places: QueuePlaces
+    polls: Polls
     gate: Gate
     tickets: EventTickets
     uploads: Uploads

@@ -22,7 +22,7 @@ from workers.failpoints import after_commit, before_commit, reach, transaction_n
 from workers.schema import Schema, migrate, read_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sqlalchemy import Executable, Row
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -83,16 +83,18 @@ class Database:
         with _translated(), Session(self._reader, expire_on_commit=False) as session, session.begin():
             yield Transaction(session, self._now(session))
 
-    def glance(self, statement: Executable, **parameters: object) -> tuple[Row[*tuple[Any, ...]] | None, float]:
-        """The first row of a prepared query, and the time: for what is asked thousands of times a second.
+    def glance(
+        self, statement: Executable, parameters: Iterable[Mapping[str, object]]
+    ) -> tuple[list[Row[*tuple[Any, ...]]], float]:
+        """The rows of a prepared query, run once for each set of parameters, and the time.
 
-        The query is built once, at import; what it costs beyond the driver is a fraction of a session.
-        Raises: StoreUnavailable.
+        For what is asked thousands of times a second: the query is built once, at import, and what it costs beyond the
+        driver is a fraction of a session. Raises: StoreUnavailable.
         """
         with _translated(), self._reader.connect() as connection:
-            row = connection.execute(statement, parameters).first()
+            rows = [row for given in parameters for row in connection.execute(statement, given)]
             now = self._given_clock() if self._given_clock else float(connection.scalar(self._ask_time) or 0.0)
-            return row, now
+            return rows, now
 
     def schema(self) -> Schema:
         """Which tables it has. Raises: StoreUnavailable."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from workers.access import NO_LIMITS, OPERATOR
 from workers.audit import note
@@ -20,7 +20,7 @@ from workers.fair_share import queue_order
 from workers.file_store import FileStore
 from workers.idempotency import job_made, remember
 from workers.ids import new_id
-from workers.jobs import NO_ORIGIN, NO_TERMS, EventType, Glance, Job, JobEvent, JobStage, JobStatus, Priority, Terms
+from workers.jobs import NO_ORIGIN, NO_TERMS, EventType, Job, JobEvent, JobStage, JobStatus, Priority, Terms
 from workers.leases import JobLeases
 from workers.quarantine import refuse_quarantined
 from workers.quota import admit, check_room, default_limits, locked_tenant, usage_of
@@ -40,11 +40,6 @@ if TYPE_CHECKING:
 
 
 LAST_CALL_S = 60.0  # so close to its last moment a job counts as expired to whoever wants its inputs
-
-
-_GLANCE = select(JobRow.status, JobRow.seq, JobRow.model, JobRow.expires_at).where(
-    JobRow.id == bindparam("job_id"), JobRow.tenant == bindparam("tenant"), JobRow.deleted_at.is_(None)
-)
 
 
 class JobStore(JobLeases, FileStore):
@@ -182,18 +177,6 @@ class JobStore(JobLeases, FileStore):
         """The turns of all waiting jobs of a model, by their ids."""
         with self._database.read() as transaction:
             return {job_id: place for place, job_id in enumerate(queue_order(transaction.session, model), start=1)}
-
-    def glance(self, job_id: str, *, tenant: str) -> Glance:
-        """What changes whenever anything of a job does: cheap, for callers who ask often.
-
-        Raises: JobNotFound, JobExpired.
-        """
-        row, now = self._database.glance(_GLANCE, job_id=job_id, tenant=tenant)
-        if row is None:
-            raise JobNotFound
-        if row.expires_at is not None and row.expires_at <= now:
-            raise JobExpired
-        return Glance(id=job_id, status=JobStatus(row.status), seq=row.seq, model=row.model)
 
     def dead(self, *, after: str | None, limit: int) -> Sequence[Job]:
         """Up to `limit` failed jobs of all tenants, latest first, beginning behind `after`; for operators.

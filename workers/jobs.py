@@ -183,16 +183,6 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """The little of a job that tells whether anything else of it has changed."""
-
-    id: str
-    status: JobStatus
-    seq: int
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
 class JobEvent:
     """One entry of a job's gapless history."""
 

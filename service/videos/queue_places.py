@@ -11,8 +11,9 @@ from workers.jobs import JobStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workers.glances import Glance
     from workers.job_store import JobStore
-    from workers.jobs import Glance, Job
+    from workers.jobs import Job
 
 FRESH_S = 1.0
 COST_SHARE = 20  # a long queue is worked out so rarely that it takes no more than a twentieth of the time

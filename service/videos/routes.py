@@ -14,6 +14,7 @@ from service.multipart import receive_form
 from service.openapi import form_body, headers, problems
 from service.readiness import check_free_disk
 from service.videos.downloads import Variant
+from service.videos.polls import Version
 from service.videos.schemas import ContentUrl, CreateVideoFields, Video, VideoDeleted, VideoList
 from service.videos.service import AUDIO_FIELD, IMAGE_FIELD, form_limits
 from workers.jobs import JobStatus
@@ -98,29 +99,29 @@ def list_videos(
         **problems(404, 410, 503),
     },
 )
-def get_video(
+async def get_video(
     video_id: str,
     response: Response,
+    resources: ResourcesDep,
     videos: VideosDep,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=1000)] = None,
 ) -> Any:  # noqa: ANN401  (a Video, or a bare 304, as documented above)
     """Read a video: its status, stage and progress, and its result once it is completed."""
     if if_none_match is not None:  # most polls end here, at a fraction of the cost
-        glance, position = videos.glance(video_id)
-        headers = _validators(glance.status, glance.seq, position)
+        headers = _validators(await resources.polls.version(video_id, tenant=videos.tenant))
         if matches(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-    video = videos.get(video_id)
-    response.headers.update(_validators(video.status, video.seq, video.queue_position))
+    video = await run_in_threadpool(videos.get, video_id)
+    response.headers.update(_validators(video))
     return video
 
 
-def _validators(status: JobStatus, seq: int, position: int | None) -> dict[str, str]:
+def _validators(version: Version | Video) -> dict[str, str]:
     """Header fields that tell a poller what it has, and when to ask again."""
-    turn = "" if position is None else f".{position}"
-    headers = {"ETag": f'W/"{seq}{turn}"', "Cache-Control": "private, no-cache"}
-    if not status.is_terminal:
-        poll_ms = QUEUED_POLL_MS if status is JobStatus.QUEUED else RUNNING_POLL_MS
+    turn = "" if version.queue_position is None else f".{version.queue_position}"
+    headers = {"ETag": f'W/"{version.seq}{turn}"', "Cache-Control": "private, no-cache"}
+    if not version.status.is_terminal:
+        poll_ms = QUEUED_POLL_MS if version.status is JobStatus.QUEUED else RUNNING_POLL_MS
         headers |= {"openai-poll-after-ms": str(poll_ms), "Retry-After": "1"}
     return headers
 

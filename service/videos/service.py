@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from service.videos.forecasts import Forecasts
     from service.videos.queue_places import QueuePlaces
     from workers.job_store import JobStore
-    from workers.jobs import Glance, Job, JobEvent
+    from workers.jobs import Job, JobEvent
     from workers.storage import BlobStore
 
 logger = structlog.get_logger(__name__)
@@ -153,11 +153,6 @@ class VideoService:
     def get(self, video_id: str) -> Video:
         """Read one video. Raises: JobNotFound."""
         return self._describe(self.store.get(video_id, tenant=self.tenant))
-
-    def glance(self, video_id: str) -> tuple[Glance, int | None]:
-        """What changes whenever a video does, and which turn it has. Raises: JobNotFound, JobExpired."""
-        glance = self.store.glance(video_id, tenant=self.tenant)
-        return glance, self.places.of_glance(glance)
 
     def list(self, *, after: str | None, limit: int, order: str, status: JobStatus | None) -> VideoList:
         """Read one page of videos. Raises: ValidationFailed when `after` is no video."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from service.videos.queue_places import FRESH_S, QueuePlaces
-from workers.jobs import Glance, JobStatus
+from workers.glances import Glance
+from workers.jobs import JobStatus
 
 MODEL = "keyvid-mini"
 

@@ -26,6 +26,7 @@ from workers.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
     from pathlib import Path
 
     from workers.broker import Broker
@@ -114,23 +115,26 @@ class Reconciler:
     def sweep(self) -> None:
         """Remove old blobs that no row names, unfinished files, old traces of expired rows, and silent workers."""
         before = time.time() - self._settings.orphan_seconds
-        for blob in list(self._storage.list_prefix("inputs/")):
-            if blob.modified_at < before and not self._upkeep.is_input_needed(blob.key):
-                self._storage.delete(blob.key)
-        for blob in list(self._storage.list_prefix(f"{uploads.PREFIX}/")):
-            if blob.modified_at < before and not self._upkeep.is_upload_pending(blob.key.split("/")[1]):
-                self._storage.delete(blob.key)
+        for key in self._old_blobs("inputs/", before=before):
+            if not self._upkeep.is_input_needed(key):
+                self._storage.delete(key)
+        for key in self._old_blobs(f"{uploads.PREFIX}/", before=before):
+            if not self._upkeep.is_upload_pending(key.split("/")[1]):
+                self._storage.delete(key)
         for folder in ("outputs", "checkpoints"):
-            for blob in list(self._storage.list_prefix(f"{folder}/")):
-                if blob.modified_at < before:
-                    kept = self._upkeep.kept_outputs(blob.key.split("/")[1])
-                    if kept is not None and blob.key not in kept:
-                        self._storage.delete(blob.key)
+            for key in self._old_blobs(f"{folder}/", before=before):
+                kept = self._upkeep.kept_outputs(key.split("/")[1])
+                if kept is not None and key not in kept:
+                    self._storage.delete(key)
         sweep_folder(self._settings.temp_dir, before=time.time() - TEMP_LIFE_S)
         self._upkeep.forget_expired(after_s=self._settings.tombstone_seconds)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)
         if isinstance(self._storage, KeepsDrafts):  # last: a key may lack the right to list uploads in parts
             self._storage.sweep_drafts(before=before)
+
+    def _old_blobs(self, prefix: str, *, before: float) -> Iterator[str]:
+        """Keys of blobs last changed before a time in unix seconds: never all at once, there may be millions."""
+        return (blob.key for blob in self._storage.list_prefix(prefix) if blob.modified_at < before)
 
     def _drop_input(self, key: str) -> None:
         """Remove an input that nobody names, unless it is so young that a request may be about to name it."""

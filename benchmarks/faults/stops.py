@@ -24,6 +24,7 @@ BOUND_S = STEP_S + 0.5
 GRACE_S = 3.0  # as `fleet.QUICK` sets it
 STAGES = ("queued", "localization", "keyframes", "interpolation")
 WORKER = "worker-0"
+USUAL = {"cancel_poll_seconds": "0.2"}  # the default, which decides how long a cancel takes
 PATIENCE_S = 60.0
 
 
@@ -32,7 +33,7 @@ def stop_everywhere(*, rounds: int, say: Callable[[str], None]) -> Mapping[str, 
     broken: list[str] = []
     ledger = Ledger()
     took_s: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    with tempfile.TemporaryDirectory(prefix="keyvid-stops-") as folder, Fleet(Path(folder)) as fleet:
+    with tempfile.TemporaryDirectory(prefix="keyvid-stops-") as folder, Fleet(Path(folder), settings=USUAL) as fleet:
         caller = Caller(fleet.url, ledger)
         inputs = send_inputs(caller)
         first = fleet.runner(WORKER)

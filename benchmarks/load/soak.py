@@ -26,6 +26,7 @@ WARM_SHARE = 0.25  # of the time: caches and pools fill; slopes are taken over t
 WAITING = 4  # jobs in the queue at any time
 JOBS_PER_S = 0.7  # 5,000 in two hours
 MB = 1e6
+PATIENT = {"lease_seconds": "30", "max_attempts": "8"}  # a pause of the machine is nobody's death
 HOUR_S = 3600.0
 END_S = 120.0
 
@@ -34,7 +35,7 @@ def soak(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, object]:
     """Make videos for that long; answers how many, and slopes in MB and open files per hour by process."""
     ledger = Ledger()
     samples: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="keyvid-soak-") as folder, Fleet(Path(folder)) as fleet:
+    with tempfile.TemporaryDirectory(prefix="keyvid-soak-") as folder, Fleet(Path(folder), settings=PATIENT) as fleet:
         caller = Caller(fleet.url, ledger)
         inputs = send_inputs(caller)
         began = sampled_at = said_at = time.monotonic()

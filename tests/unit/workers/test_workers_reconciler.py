@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.jobs import Job
+    from workers.storage import BlobStat
 
 TENANT = "default"
 MODEL = "keyvid-mini"
@@ -255,6 +256,25 @@ def test_sweep_removes_what_no_row_names(make: Installation) -> None:
         "inputs/file",
         f"outputs/{job.id}/1/video.mp4",
     }
+
+
+def test_sweep_holds_one_blob_at_a_time(make: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory does not grow with storage: each orphan is removed before the next blob is listed."""
+    for number in range(5):
+        make.put(f"inputs/orphan{number}")
+    left_at_each: list[int] = []
+    list_prefix = make.storage.list_prefix
+
+    def watched(prefix: str) -> Iterator[BlobStat]:
+        for blob in list_prefix(prefix):
+            left_at_each.append(sum(1 for _ in list_prefix("inputs/")))
+            yield blob
+
+    monkeypatch.setattr(make.storage, "list_prefix", watched)
+
+    make.reconciler().sweep()
+
+    assert left_at_each == [5, 4, 3, 2, 1]
 
 
 def test_sweep_leaves_a_finished_job_its_result_alone(make: Installation) -> None:

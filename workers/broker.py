@@ -46,6 +46,7 @@ def make_app(settings: Settings) -> Celery:
         task_store_eager_result=False,
         task_serializer="json",
         accept_content=["json"],
+        worker_consumer="workers.ticket_consumer:TicketConsumer",
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_send_task_events=False,

@@ -79,6 +79,7 @@ def listener() -> None:
     from workers.parent import end_with_parent
 
     settings = settings_or_exit(Settings)
+    _tell_metrics(settings)
     configure_logs(settings, process="listener")
     end_with_parent(os.environ)
     run_listener(settings)

@@ -89,6 +89,8 @@ def look_at(url: str, *, key: str | None) -> Iterator[Line]:
         return
     for look in (_schema, _database_clock, _workers, _queue, _reconciler, _webhooks, _keys, _failures):
         yield look(inside.body)
+    if "listener" in inside.body:  # an API of an older version does not tell
+        yield _listener(inside.body)
 
 
 def _get(url: str, *, key: str | None = None) -> Answer:
@@ -194,6 +196,15 @@ def _webhooks(told: Mapping[str, Any]) -> Line:
             "webhooks", "warn", detail, "tell their tenants: PATCH /v1/webhook-endpoints/{id} enables one again"
         )
     return Line("webhooks", "ok", f"{pending} are owed")
+
+
+def _listener(told: Mapping[str, Any]) -> Line:
+    remedy = "start `keyvid listener`, and compare its KEYVID_LISTENER_URL with the API's; only localizations need it"
+    return {
+        "ready": Line("listener", "ok", "hears"),
+        "no_localizer": Line("listener", "ok", "answers; the model has no localizer to hear with"),
+        "unavailable": Line("listener", "warn", "too many sounds wait to be heard", "look again in a few seconds"),
+    }.get(told["listener"], Line("listener", "warn", "nobody answers", remedy))
 
 
 def _keys(told: Mapping[str, Any]) -> Line:

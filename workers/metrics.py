@@ -64,6 +64,13 @@ DEVICE_MEMORY = Gauge(
     multiprocess_mode="livesum",
 )
 
+HEARING_SECONDS = Histogram(
+    "keyvid_hearing_seconds",
+    "Time in the listener until it answered what it hears in a sound, or why not.",
+    ("outcome",),
+    buckets=_ANSWERS_S,
+)
+
 RECONCILE_SECONDS = Histogram("keyvid_reconcile_seconds", "Time of a round of the reconciler.", buckets=_ANSWERS_S)
 PURGED = Counter("keyvid_purged", "Jobs and files whose blobs were removed.", ("kind",))
 

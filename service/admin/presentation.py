@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from service.admin.schemas import ApiKey, AuditEntry, DeadJob, Installation, NewApiKey, Tenant
 
 if TYPE_CHECKING:
+    from service.localizations.listener import ListenerState
     from workers import access
     from workers.census import Census
     from workers.jobs import Job
     from workers.schema import Schema
 
 
-def describe_installation(census: Census, schema: Schema, *, auth: str) -> Installation:
+def describe_installation(census: Census, schema: Schema, *, auth: str, listener: ListenerState) -> Installation:
     """The whole installation in numbers."""
     return Installation(
         version=version("keyvid"),
@@ -30,6 +31,7 @@ def describe_installation(census: Census, schema: Schema, *, auth: str) -> Insta
         leases_overdue=census.leases_overdue,
         workers={state.value: count for state, count in census.workers.items()},
         reconciler_left_s=round(census.reconciler_until - census.at, 3),
+        listener=listener,
         deliveries_pending=census.deliveries_pending,
         deliveries_overdue_s=round(census.deliveries_overdue_s, 3),
         endpoints_disabled=census.endpoints_disabled,

@@ -50,7 +50,12 @@ KeyId = Annotated[str, Path(max_length=40)]
 def get_installation(resources: ResourcesDep) -> Installation:
     """Tell how the whole installation is, in numbers of this moment."""
     database = resources.store.database
-    return describe_installation(take_census(database), database.schema(), auth=resources.settings.auth)
+    return describe_installation(
+        take_census(database),
+        database.schema(),
+        auth=resources.settings.auth,
+        listener=resources.listener.state(),
+    )
 
 
 @router.get("/workers", operation_id="listWorkers", responses=problems(503))

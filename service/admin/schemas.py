@@ -72,6 +72,11 @@ class Installation(_Answer):
     reconciler_left_s: float = Field(
         description="For how many seconds a reconciler still leads; none does where it is not above 0.", examples=[6.9]
     )
+    listener: Literal["ready", "no_localizer", "unavailable", "away"] = Field(
+        description="Whether sounds are heard for localizations: `no_localizer` where the model has none, `unavailable`"
+        " while too many wait, `away` where nobody answers.",
+        examples=["ready"],
+    )
     deliveries_pending: int = Field(description="Webhooks that are owed.", examples=[0])
     deliveries_overdue_s: float = Field(description="For how many seconds the first of them is due.", examples=[0.0])
     endpoints_disabled: int = Field(

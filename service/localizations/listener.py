@@ -6,21 +6,25 @@ import json
 import socket
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import structlog
 
 from service.errors import Busy, KeyframesNeeded, LocalizerUnavailable
-from workers.listening.protocol import HEAR_PATH, REQUEST_ID_HEADER, UNIX, short_path
+from workers.listening.protocol import HEAR_PATH, READY_PATH, REQUEST_ID_HEADER, UNIX, short_path
 from workers.records import keyframes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from workers.jobs import Keyframes
 
 logger = structlog.get_logger(__name__)
 
 PATIENCE_S = 5.0
+
+ListenerState = Literal["ready", "no_localizer", "unavailable", "away"]
 
 
 class ListenerLine:
@@ -35,7 +39,9 @@ class ListenerLine:
         Raises: LocalizerUnavailable, Busy, KeyframesNeeded.
         """
         try:
-            status, body = self._post(wav)
+            asked_by = structlog.contextvars.get_contextvars().get("request_id", "")
+            headers = {"Content-Type": "audio/wav", REQUEST_ID_HEADER.decode(): asked_by}
+            status, body = self._ask("POST", HEAR_PATH, wav, headers)
         except (HTTPException, OSError) as error:
             logger.warning("listener_unavailable", error=type(error).__name__)
             raise LocalizerUnavailable from error
@@ -48,7 +54,19 @@ class ListenerLine:
             raise LocalizerUnavailable
         return keyframes_of(json.loads(body))
 
-    def _post(self, wav: bytes) -> tuple[int, bytes]:
+    def state(self) -> ListenerState:
+        """Whether a sound would be heard now."""
+        try:
+            status, body = self._ask("GET", READY_PATH)
+        except (HTTPException, OSError):
+            return "away"
+        if status != 200:
+            return "unavailable"
+        return "no_localizer" if json.loads(body)["checks"]["localizer"] == "none" else "ready"
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """Send one request on a connection of its own: a kept one would break when the listener restarts."""
         if self._url.startswith(UNIX):
             connection: HTTPConnection = _UnixConnection(Path(self._url.removeprefix(UNIX)))
@@ -56,9 +74,7 @@ class ListenerLine:
             address = urlsplit(self._url)
             connection = HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE_S)
         try:
-            asked_by = structlog.contextvars.get_contextvars().get("request_id", "")
-            headers = {"Content-Type": "audio/wav", REQUEST_ID_HEADER.decode(): asked_by}
-            connection.request("POST", HEAR_PATH, wav, headers)
+            connection.request(method, path, body, dict(headers or {}))
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:

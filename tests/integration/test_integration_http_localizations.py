@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import uvicorn
 from http_service import Service, serving
@@ -35,9 +36,14 @@ BEATS = uploads.beats(3.5, at=(0.5, 1.2, 2.6))
 
 
 @contextmanager
-def listening(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def listening(path: Path, *, metrics_port: int = 0) -> Iterator[subprocess.Popen[bytes]]:
     """`keyvid listener` at a socket, from its first answer to the end of the block."""
-    environment = {**os.environ, "KEYVID_LISTENER_URL": f"unix:{path}", "KEYVID_DATA_DIR": str(path.parent)}
+    environment = {
+        **os.environ,
+        "KEYVID_LISTENER_URL": f"unix:{path}",
+        "KEYVID_DATA_DIR": str(path.parent),
+        "KEYVID_METRICS_PORT": str(metrics_port),
+    }
     process = subprocess.Popen([sys.executable, "-m", "keyvid", "listener"], env=environment)
     try:
         wait_until(lambda: accepts(path), timeout_s=60, what="the listener's socket")
@@ -175,6 +181,25 @@ def test_socket_that_a_dead_listener_left_is_nobody(tmp_path: Path) -> None:
     leave_socket(tmp_path / "listener.sock")
     with serving(ServiceSettings(data_dir=tmp_path)) as service:
         assert localize(service).json()["code"] == "localizer_unavailable"
+
+
+def test_listener_tells_how_it_is(tmp_path: Path) -> None:
+    """It says whether it hears, and the API repeats it; what it has heard is counted where it is scraped."""
+    path, port = tmp_path / "listener.sock", free_port()
+    with serving(ServiceSettings(data_dir=tmp_path, listener_url=f"unix:{path}")) as service:
+        keys = KeyStore(service.store.database, default_limits=Limits())
+        scopes = [Scope.ADMIN, Scope.VIDEOS_WRITE]
+        _, secret = keys.create(tenant="default", name="operator", scopes=scopes, actor=OPERATOR)
+        service.client.headers["Authorization"] = f"Bearer {secret}"
+
+        assert service.client.get("/v1/admin/installation").json()["listener"] == "away"
+        with listening(path, metrics_port=port):
+            assert service.client.get("/v1/admin/installation").json()["listener"] == "ready"
+            assert localize(service).status_code == 200
+
+            told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+    assert 'keyvid_hearing_seconds_count{outcome="heard"} 1.0' in told
 
 
 def test_listener_is_found_over_tcp_too(tmp_path: Path) -> None:

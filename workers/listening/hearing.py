@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from model.localization.listener import Listener
     from workers.settings import Settings
 
+SILENCE_RATE = 16_000
+
 
 class CannotHear(Exception):
     """The model has no localizer, and borrows none."""
@@ -63,6 +65,15 @@ def load_hearing(settings: Settings) -> Hearing:
     config = read_config(weights_folder(settings.model))
     listener = load_listener(settings.model, localizer=settings.localizer, device=torch.device("cpu"))
     return Hearing(listener, config.num_keyframes)
+
+
+def wav_of_silence(seconds: float) -> bytes:
+    """A 16-bit WAV in which nothing is heard, 16 kHz."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as output:
+        output.setparams((1, 2, SILENCE_RATE, 0, "NONE", ""))
+        output.writeframes(bytes(2 * round(seconds * SILENCE_RATE)))
+    return file.getvalue()
 
 
 def _clip_of(wav: bytes) -> AudioClip:

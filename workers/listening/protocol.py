@@ -1,7 +1,8 @@
 """What the API and the listener say to each other: HTTP over a Unix socket or over TCP.
 
 `POST /hear` with two seconds of 16-bit WAV is answered with the keyframes as JSON, 409 where nobody can hear, 422 for
-anything but such a sound, 503 while too many wait. `GET /livez` answers 200 once the localizer is in memory.
+anything but such a sound, 503 while too many wait. `GET /livez` answers 200 while the event loop turns; `GET /readyz`
+has two seconds of silence heard, and answers 503 where a sound could not be heard now.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 HEAR_PATH = "/hear"
 ALIVE_PATH = "/livez"
+READY_PATH = "/readyz"
 MAX_WAV_BYTES = 1 << 19  # two seconds at 48 kHz in stereo take 384 kB
 UNIX = "unix:"
 REQUEST_ID_HEADER = b"x-request-id"  # of the request that the API answers, for the log

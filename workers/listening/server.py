@@ -17,9 +17,19 @@ from urllib.parse import urlsplit
 import structlog
 import uvicorn
 
+from workers import metrics
+from workers.contract import CLIP_SECONDS
 from workers.jobs import Origin
-from workers.listening.hearing import CannotHear, NotASound, load_hearing
-from workers.listening.protocol import ALIVE_PATH, HEAR_PATH, MAX_WAV_BYTES, REQUEST_ID_HEADER, UNIX, short_path
+from workers.listening.hearing import CannotHear, NotASound, load_hearing, wav_of_silence
+from workers.listening.protocol import (
+    ALIVE_PATH,
+    HEAR_PATH,
+    MAX_WAV_BYTES,
+    READY_PATH,
+    REQUEST_ID_HEADER,
+    UNIX,
+    short_path,
+)
 from workers.logs import named
 
 if TYPE_CHECKING:
@@ -34,6 +44,7 @@ MAX_WAITING = 16  # a sound takes milliseconds: more than these would wait longe
 HUNG_S = 20.0
 HUNG_EXIT_STATUS = 70
 BACKLOG = 64
+SILENCE = wav_of_silence(CLIP_SECONDS)
 
 
 class ListenerApp:
@@ -50,17 +61,31 @@ class ListenerApp:
         route = (scope["method"], scope["path"])
         if route == ("GET", ALIVE_PATH):
             status, body = 200, {"status": "ok"}
+        elif route == ("GET", READY_PATH):
+            status, body = await self._readiness()
         elif route == ("POST", HEAR_PATH):
             request_id = dict(scope["headers"]).get(REQUEST_ID_HEADER, b"").decode("latin-1")
             with named(Origin(request_id or None)):
                 began = time.perf_counter()
                 status, body = await self._answer(await _body(receive))
-                logger.info("sound_heard", status=status, seconds=round(time.perf_counter() - began, 4))
+                seconds = time.perf_counter() - began
+                metrics.HEARING_SECONDS.labels(body.get("code", "heard")).observe(seconds)
+                logger.info("sound_heard", status=status, seconds=round(seconds, 4))
         else:
             status, body = 404, {"code": "not_found"}
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+    async def _readiness(self) -> tuple[int, dict[str, Any]]:
+        """Whether a sound would be heard now, asked the way that every sound goes.
+
+        Without a localizer it is ready too: to say so is then all that it has to do.
+        """
+        status, body = await self._answer(SILENCE)
+        if status in (200, 409):
+            return 200, {"status": "ready", "checks": {"localizer": "ok" if status == 200 else "none"}}
+        return 503, {"status": "unavailable", "checks": {"localizer": body["code"]}}
 
     async def _answer(self, wav: bytes | None) -> tuple[int, dict[str, Any]]:
         if wav is None:

@@ -26,6 +26,7 @@ WELL: dict[str, Any] = {
     "leases_overdue": 0,
     "workers": {"READY": 0, "BUSY": 1, "DEFUNCT": 0, "UNHEALTHY": 0},
     "reconciler_left_s": 6.0,
+    "listener": "ready",
     "deliveries_pending": 2,
     "deliveries_overdue_s": 0.5,
     "endpoints_disabled": 0,
@@ -67,6 +68,7 @@ def test_healthy_deployment_is_all_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["name"] for line in lines] == [
         *("livez", "clock", "database", "migrations", "storage", "disk", "broker"),
         *("version", "database clock", "workers", "queue", "reconciler", "webhooks", "keys", "failures"),
+        "listener",
     ]
 
 
@@ -75,6 +77,8 @@ def test_healthy_deployment_is_all_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"migrations": "ahead", "database_revision": "0009"}, "version", "warn"),
         ({"migrations": "behind", "database_revision": "0001"}, "version", "fail"),
+        ({"listener": "unavailable"}, "listener", "warn"),
+        ({"listener": "away"}, "listener", "warn"),
         ({"clock_offset_s": -20.0}, "database clock", "warn"),
         ({"clock_offset_s": 3600.0}, "database clock", "fail"),
         ({"workers": {"READY": 0, "BUSY": 0, "DRAINING": 2}}, "workers", "fail"),

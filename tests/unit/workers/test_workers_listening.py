@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
+import wave
 from typing import Any
 
 import pytest
@@ -47,6 +49,34 @@ async def test_answers_what_is_heard() -> None:
     assert (await ask(app, path="/other"))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, (200, {"status": "ready", "checks": {"localizer": "ok"}})),
+        (CannotHear, (200, {"status": "ready", "checks": {"localizer": "none"}})),
+    ],
+)
+async def test_readiness_is_asked_by_a_sound(
+    error: type[Exception] | None, expected: tuple[int, dict[str, object]]
+) -> None:
+    """Two seconds of silence are heard; they are in no count and no line of the log."""
+    heard: list[bytes] = []
+
+    def hear(wav: bytes) -> Keyframes:
+        heard.append(wav)
+        if error:
+            raise error
+        return HEARD
+
+    with capture_logs() as lines:
+        assert await ask(ListenerApp(hear), path="/readyz", method="GET") == expected
+
+    with wave.open(io.BytesIO(heard[0])) as silence:
+        assert silence.getnframes() == 2 * silence.getframerate()
+        assert not any(silence.readframes(silence.getnframes()))
+    assert lines == []
+
+
 async def test_line_of_the_log_names_the_request() -> None:
     """The id that the API's own lines of the same request have."""
     with capture_logs(processors=[merge_contextvars]) as lines:
@@ -85,6 +115,10 @@ async def test_only_so_many_wait() -> None:
     await asyncio.sleep(0)  # until all of them wait
 
     assert (await ask(app))[0] == 503
+    assert await ask(app, path="/readyz", method="GET") == (
+        503,
+        {"status": "unavailable", "checks": {"localizer": "busy"}},
+    )
     go_on.set()
     assert [status for status, _ in await asyncio.gather(*asked)] == [200] * MAX_WAITING
     assert (await ask(app))[0] == 200

@@ -50,7 +50,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # requests that are under way are answered when a whole group is told
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_DESCRIPTORS, most))
+    few = _MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(_MAX_DESCRIPTORS, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
     confinement = prepare_confinement()
     canonicalizers = load_canonicalizers()
     gc.collect()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -98,12 +98,12 @@ class Sandboxes:
             return _read_answer(ours)
 
     def _hand_over(self, connection: socket.socket) -> None:
-        """Give the fork server a connection; a server that died is replaced by one that has not."""
+        """Give a connection to the fork server, or to a new one if it has died; if none starts it ends unanswered."""
         with self._lock:
-            try:
-                socket.send_fds(self._living_control(), [b"\0"], [connection.fileno()])
-            except OSError:  # it died a moment ago; if so does the next one, the connection ends unanswered
-                socket.send_fds(self._restarted_control(), [b"\0"], [connection.fileno()])
+            for control in (self._living_control, self._restarted_control):
+                with suppress(OSError):
+                    socket.send_fds(control(), [b"\0"], [connection.fileno()])
+                    return
 
     def _living_control(self) -> socket.socket:
         """Where the fork server takes connections. Needs the lock."""
@@ -162,7 +162,7 @@ def _object(line: bytes) -> dict[str, Any]:
     """A line of JSON; nothing when it is none, because a decoder that was taken over may write anything."""
     try:
         said = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 

@@ -216,9 +216,10 @@ def _descriptors(process: psutil.Process) -> list[str]:
         "raise KeyError('x')",
         "os.write(0, b'{\"width\"')",
         "os.write(0, b'\\xff\\n[1]\\n7\\n')\n    os.abort()",
+        "os.write(0, b'[' * 60_000 + b'\\n')",
         "while True: os.write(0, bytes(1000))",
     ],
-    ids=["crash", "error", "half a line", "no JSON", "endless answer"],
+    ids=["crash", "error", "half a line", "no JSON", "deep JSON", "endless answer"],
 )
 def test_broken_decoder_reports_nothing(
     sandboxes: Sandboxes, files: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, decoding: str

@@ -54,9 +54,9 @@ def poll(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, object]:
             ledger.accept(video_id, CANCELLED)
         caller.wait_until(next(iter(ledger.accepted)), "in_progress")
         say(f"{POLLERS} pollers and {STREAMS} event streams for {seconds:g} s")
-        before_s = _cpu_seconds(fleet)
+        before_s, callers_before_s = _cpu_seconds(fleet), time.process_time()
         tally = uvloop.run(_load(fleet.port, list(ledger.accepted), seconds))
-        used_s = _cpu_seconds(fleet) - before_s
+        used_s, callers_used_s = _cpu_seconds(fleet) - before_s, time.process_time() - callers_before_s
         for video_id in ledger.accepted:
             caller.ask("POST", f"/v1/videos/{video_id}/cancel")
         for video_id in ledger.accepted:
@@ -72,6 +72,8 @@ def poll(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, object]:
         "polls per second": round(rate),
         "not modified, %": round(100 * tally.statuses[NOT_MODIFIED] / polls, 1),
         "processor time of the API for a poll, streams included, ms": round(1000 * used_s / polls, 3),
+        "processor time of the caller for a poll, ms": round(1000 * callers_used_s / polls, 3),
+        "median, ms": round(1000 * percentile(tally.seconds, 50), 1),
         "p99, ms": round(1000 * percentile(tally.seconds, 99), 1),
         "event streams": tally.streams,
         "events": tally.events,

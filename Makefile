@@ -60,11 +60,11 @@ openapi: ## write the OpenAPI document to clients/openapi.json, after a change t
 bench: $(VENV)/.installed-dev ## measure time, memory and sync, and print the tables of docs/performance.md
 	@$(BIN)/keyvid bench steps clip start service sync --json benchmarks/results.json
 
-faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, everywhere (40 minutes; OPTIONS=--short: 5)
+faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, everywhere (25 minutes; OPTIONS=--short: 5)
 	@tests/install-servers
 	@$(BIN)/python -m benchmarks.faults $(OPTIONS)
 
-load: $(VENV)/.installed-dev ## measure creates, polls, uploads and a soak (10 minutes; OPTIONS=--soak-hours 2)
+load: $(VENV)/.installed-dev ## measure creates, polls, uploads and a soak (6 minutes; OPTIONS=--soak-hours 2)
 	@$(BIN)/python -m benchmarks.load $(OPTIONS)
 
 train-mini: $(VENV)/.installed ## train keyvid-mini from a seed into runs/ (an hour and a half on two cores)

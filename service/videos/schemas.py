@@ -312,7 +312,9 @@ class Video(_Answer):
         None, description="When work on it began, in unix seconds.", examples=[1_795_478_402]
     )
     queue_position: int | None = Field(
-        None, description="1 is next; only told for a single queued video.", examples=[1]
+        None,
+        description="1 is next; only told for a single queued video, and in a queue of thousands some seconds late.",
+        examples=[1],
     )
     eta_seconds: float | None = Field(
         None,

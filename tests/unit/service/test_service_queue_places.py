@@ -72,6 +72,27 @@ def test_new_video_is_told_its_turn_at_once() -> None:
     assert places.of_glance(waiting("c")) == 3
 
 
+def test_those_who_join_a_long_queue_wait_for_their_turn(now: list[float]) -> None:
+    """However many come, a queue of thousands is worked out for a twentieth of the time at most."""
+    queue = CountedQueue({str(number): number for number in range(1, 2001)})
+    places = QueuePlaces(queue)  # type: ignore[arg-type]
+
+    def slow(_model: str) -> dict[str, int]:
+        queue.reads += 1
+        now[0] += 0.03
+        return dict(queue.places)
+
+    queue.queue_places = slow  # type: ignore[method-assign]
+    assert places.of_glance(waiting("1")) == 1
+    queue.places |= {f"new {number}": 2000 + number for number in range(1, 11)}
+    early = [places.of_glance(waiting(f"new {number}")) for number in range(1, 11)]
+    now[0] += 20 * 0.03
+
+    assert (early, queue.reads) == ([None] * 10, 1)
+    assert [places.of_glance(waiting(f"new {number}")) for number in range(1, 11)] == list(range(2001, 2011))
+    assert queue.reads == 2
+
+
 @pytest.mark.usefixtures("now")
 def test_video_that_does_not_wait_has_no_turn() -> None:
     """And costs nothing."""

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from workers.errors import BlobNotFound, StorageUnavailable
@@ -14,7 +15,6 @@ from workers.storage import CHUNK_BYTES, BlobStat, UploadLink, checked_key, loca
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DRAFT_PREFIX = ".draft-"
 
@@ -84,17 +84,14 @@ class LocalBlobStore:
     def list_prefix(self, prefix: str) -> Iterator[BlobStat]:
         """List the blobs whose key begins with `prefix`."""
         root = self._folder / prefix.rpartition("/")[0]
-        for folder, _, names in os.walk(root):
-            for name in names:
-                if name.startswith(DRAFT_PREFIX):
-                    continue
-                path = self._folder.joinpath(folder, name)
-                key = path.relative_to(self._folder).as_posix()
-                if key.startswith(prefix):
-                    try:
-                        yield _stat(key, path)
-                    except FileNotFoundError:  # deleted since the folder was read
-                        continue
+        for file in _files(str(root)):
+            key = os.path.relpath(file.path, self._folder)
+            if file.name.startswith(DRAFT_PREFIX) or not key.startswith(prefix):
+                continue
+            try:
+                yield _stat(key, file)
+            except FileNotFoundError:  # deleted since the folder was read
+                continue
 
     def signed_url(self, key: str, *, expires_s: int, filename: str) -> str:
         """Make an expiring link below the API's own address."""
@@ -113,17 +110,15 @@ class LocalBlobStore:
     def sweep_drafts(self, *, before: float) -> int:
         """Remove what writers that died left unfinished before a time in unix seconds; returns how many."""
         swept = 0
-        for folder, _, names in os.walk(self._folder):
-            for name in names:
-                path = self._folder.joinpath(folder, name)
-                if not name.startswith(DRAFT_PREFIX):
-                    continue
-                try:
-                    if path.stat().st_mtime < before:
-                        path.unlink()
-                        swept += 1
-                except FileNotFoundError:  # its writer has just finished
-                    continue
+        for file in _files(str(self._folder)):
+            if not file.name.startswith(DRAFT_PREFIX):
+                continue
+            try:
+                if file.stat().st_mtime < before:
+                    Path(file.path).unlink()
+                    swept += 1
+            except FileNotFoundError:  # its writer has just finished
+                continue
         return swept
 
     def _path(self, key: str) -> Path:
@@ -161,7 +156,21 @@ class LocalBlobStore:
                 continue
 
 
-def _stat(key: str, path: Path) -> BlobStat:
+def _files(folder: str) -> Iterator[os.DirEntry[str]]:
+    """All files below a folder, each as it is read: folders of very many videos are never held as lists."""
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):  # removed since its parent was read, or never there
+        return
+    with entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            else:
+                yield entry
+
+
+def _stat(key: str, path: Path | os.DirEntry[str]) -> BlobStat:
     status = path.stat()
     return BlobStat(key, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", status.st_mtime)
 

@@ -89,6 +89,21 @@ def test_listing_follows_the_prefix(storage: BlobStore) -> None:
     assert list(storage.list_prefix("nothing/")) == []
 
 
+def test_what_is_listed_may_be_removed_meanwhile(storage: BlobStore) -> None:
+    """A sweep removes blobs as they are listed: none is passed over, and none is told twice."""
+    keys = {f"outputs/video{number % 10}/{number % 3}/file{number}" for number in range(60)}
+    for key in keys:
+        _put(storage, key, b"x")
+    told = []
+
+    for blob in storage.list_prefix("outputs/"):
+        told.append(blob.key)
+        storage.delete(blob.key)
+
+    assert sorted(told) == sorted(keys)
+    assert list(storage.list_prefix("outputs/")) == []
+
+
 @pytest.mark.parametrize(
     "key", ["../secret", "/etc/passwd", "a//b", "", "a/../b", ".hidden", "a\0b", "a" * 201, "\u00e4"]
 )

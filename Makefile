@@ -60,7 +60,7 @@ openapi: ## write the OpenAPI document to clients/openapi.json, after a change t
 bench: $(VENV)/.installed-dev ## measure time, memory and sync, and print the tables of docs/performance.md
 	@$(BIN)/keyvid bench steps clip start service sync --json benchmarks/results.json
 
-faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, everywhere (25 minutes; OPTIONS=--short: 5)
+faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, everywhere (half an hour; OPTIONS=--short: 5)
 	@tests/install-servers
 	@$(BIN)/python -m benchmarks.faults $(OPTIONS)
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from benchmarks.plain_unet import Weights, plain_unet
+from model.codecs.latent_flow import GLOW_COLOUR, LatentFlowCodec
 from model.diffusion.ddim import trailing_timesteps
 from model.diffusion.noise import stage_noise
 from model.interpolation.freenoise import (
@@ -183,10 +185,40 @@ def plain_latents(
     return base + scale * x
 
 
+def plain_frames(pipeline: KeyVIDPipeline, latents: Tensor, image: ImageFrame) -> Tensor:
+    """All frames of a clip at once, uint8 `[48, H, W, 3]`; latent flow is drawn with torch's own resizing."""
+    codec = pipeline.components.codec
+    if not isinstance(codec, LatentFlowCodec):
+        return torch.cat([chunk.cpu() for chunk in pipeline.decode(latents, image)])
+    config, (height, width) = codec.config, image.size
+    flow = latents[0].transpose(0, 1).float().clone()
+    flow[0] = 0  # the first frame is the picture itself
+    flow = flow / torch.tensor(config.scale, device=flow.device).view(1, -1, 1, 1)
+    moves = flow[:, :2] * config.unit_px
+    length = moves.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    knee = 0.7 * config.max_displacement_px
+    room = config.max_displacement_px - knee
+    drawn = torch.where(length > knee, knee + room * torch.tanh((length - knee) / room), length)
+    drawn = drawn * length.square() / (length.square() + config.still_px**2)
+    moves = moves * (drawn / length) * (width / (flow.shape[-1] * config.cell_px))
+    gain = flow[:, 2:3].clamp(-config.max_log_gain, config.max_log_gain)
+    fields = torch.cat((moves, gain, flow[:, 3:4].clamp_min(0)), dim=1)
+    fields = functional.interpolate(fields, size=(height, width), mode="bicubic", align_corners=False)
+    x = torch.arange(width, device=flow.device) + 0.5 + fields[:, 0]
+    y = torch.arange(height, device=flow.device)[:, None] + 0.5 + fields[:, 1]
+    grid = torch.stack((x * 2 / width - 1, y * 2 / height - 1), dim=-1)
+    pictures = (image.pixels[None].to(flow.device) + 1).div(2).expand(len(flow), -1, -1, -1)
+    moved = functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    colour = torch.tensor(GLOW_COLOUR, device=flow.device).view(1, 3, 1, 1)
+    lit = (moved * fields[:, 2:3].exp() + fields[:, 3:4] * colour).clamp(0, 1)
+    return (lit * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
+@torch.inference_mode()
 def plain_video(
     pipeline: KeyVIDPipeline, image: ImageFrame, audio: AudioClip, prompt: str, params: GenerationParams, *, path: Path
 ) -> None:
     """Write the MP4 of a clip: all latents, then all frames, then the file."""
     latents = plain_latents(pipeline, image, audio, prompt, params)
-    frames = [chunk.cpu() for chunk in pipeline.decode(latents, image)]
-    write_video(frames, audio, path, fps=pipeline.config.fps, num_frames=pipeline.config.video.frames)
+    frames = plain_frames(pipeline, latents, image)
+    write_video([frames], audio, path, fps=pipeline.config.fps, num_frames=pipeline.config.video.frames)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from model.clips import AudioClip, ImageFrame
 from model.config import ModelConfig, keyvid_512, tiny
+from model.evaluation.scenes import SceneKey
 from model.generation import GenerationParams
 from model.networks.unet import UNet, UNetConfig
 from model.pipeline import KeyVIDPipeline
@@ -17,6 +17,8 @@ from model.pretrained import build_components
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from model.clips import AudioClip, ImageFrame
 
 
 def narrow() -> ModelConfig:
@@ -33,7 +35,7 @@ UNTRAINED = {"keyvid-512": keyvid_512, "narrow": narrow, "tiny": tiny}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A loaded model and a request for it."""
+    """A loaded model and a request for it: the first held-out scene."""
 
     pipeline: KeyVIDPipeline
     image: ImageFrame
@@ -62,11 +64,8 @@ def load_subject(model: str, *, device: torch.device, dtype: torch.dtype) -> Sub
     else:
         pipeline = KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype)
     video = pipeline.config.video
-    generator = torch.Generator().manual_seed(0)
-    image = ImageFrame(torch.rand(3, video.height, video.width, generator=generator) * 2 - 1)
-    samples = torch.zeros(1, 32_000)
-    samples[:, 4_000::8_000] = 0.9
-    return Subject(pipeline, image, AudioClip(samples, 16_000), "hammering", GenerationParams(seed=0))
+    scene = SceneKey("held-out", 0).make(height=video.height, width=video.width)
+    return Subject(pipeline, scene.image, scene.audio, scene.prompt, GenerationParams(seed=0))
 
 
 def _untrained(config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> KeyVIDPipeline:

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import cli
-from benchmarks.plain_clip import plain_latents
+from benchmarks.plain_clip import plain_frames, plain_latents
 from benchmarks.start import installed_bytes
 from benchmarks.subjects import Subject, load_subject, narrow
 from benchmarks.timing import in_turn
@@ -54,6 +54,18 @@ def test_the_plain_path_gives_the_same_latents(model: str, tolerance: float) -> 
 
     assert expected.std() > 0.1
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+
+def test_the_plain_path_draws_the_same_frames() -> None:
+    """Resizing in another order of sums may round a pixel the other way, and no more."""
+    subject = subject_of("mini")
+    latents = torch.randn(1, 4, 48, 10, 16, generator=torch.Generator().manual_seed(0))
+
+    expected = plain_frames(subject.pipeline, latents, subject.image)
+    actual = torch.cat(list(subject.pipeline.decode(latents, subject.image)))
+
+    assert expected.float().std() > 10
+    assert (actual.int() - expected.int()).abs().max() <= 1
 
 
 def test_variants_run_in_turn() -> None:

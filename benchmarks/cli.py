@@ -42,7 +42,7 @@ def bench(
 
     A step and a clip are compared with a plain implementation in the same run, the two in turn, and with the rate of
     matrix products and copies that this machine reaches. `start` measures fresh processes, `service` a whole service
-    on the embedded broker and on Redis, `sync` the videos.
+    embedded and on PostgreSQL and Redis, `sync` the videos.
     """
     # Read once, when torch is loaded: idle threads that spin make a busy machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,16 +1,13 @@
 """Time and memory of the whole service on one machine, measured over HTTP with keyvid-mini.
 
-Rows: start to ready, from acceptance to the first step and from the last step to completion, a first and warm jobs,
-jobs with previews, sounds heard meanwhile, cancel of a running job, peak memory; on the embedded broker, then on a
-Redis of our own.
+Rows: start to ready, from submission to the model's first step and to its first denoising step, from the last step
+to completion, a first and warm jobs, jobs with previews, sounds heard meanwhile, cancel of a running job, peak memory;
+embedded (SQLite, files as broker), then on a PostgreSQL and a Redis of our own.
 """
 
 from __future__ import annotations
 
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +20,10 @@ import httpx
 import psutil
 
 from examples.demo import EXAMPLES, post_video, running_service
+from tests.servers import make_postgres, make_redis, postgres_folder, postgres_url_of, redis_binary, redis_url_of
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Mapping
 
 WARM_JOBS = 10
@@ -57,10 +56,19 @@ def peak_memory_mb(service: subprocess.Popen[str]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class JobTimes:
-    """Seconds of one job: until it is accepted, then to its first step; from its last step to its end; and in all."""
+    """Seconds of one job.
+
+    Args:
+        upload: from the request until it is accepted: the upload and its check.
+        first_step: from the request until the model is seen at work on it: all of this is the service.
+        denoising: from the request until its first denoising step is seen to begin; localization and encoders besides.
+        finish: from its last step until it is completed: drawing, FFmpeg, check, storage.
+        total: from the request until it is completed.
+    """
 
     upload: float
     first_step: float
+    denoising: float
     finish: float
     total: float
 
@@ -70,18 +78,26 @@ def time_job(client: httpx.Client, **fields: str) -> JobTimes:
     submitted = time.monotonic()
     video = post_video(client, "hammer", **fields)
     accepted = time.monotonic()
-    first_step = last_step = 0.0
+    first_step = denoising = last_step = 0.0
     while video["status"] in {"queued", "in_progress"}:
         video = client.get(f"/v1/videos/{video['id']}").raise_for_status().json()
         now = time.monotonic()
         if not first_step and video["stage"] not in {None, "queued"}:
             first_step = now
+        if not denoising and video["stage"] not in {None, "queued", "localization"}:
+            denoising = now
         if not last_step and video["stage"] in {"mux", "completed"}:
             last_step = now
         time.sleep(POLL_S)
     assert video["status"] == "completed", video["error"]
     done = time.monotonic()
-    return JobTimes(accepted - submitted, first_step - accepted, done - (last_step or done), done - submitted)
+    return JobTimes(
+        upload=accepted - submitted,
+        first_step=first_step - submitted,
+        denoising=denoising - submitted,
+        finish=done - (last_step or done),
+        total=done - submitted,
+    )
 
 
 def cancel_seconds(client: httpx.Client) -> float:
@@ -112,11 +128,11 @@ def hearing_seconds(client: httpx.Client) -> list[float]:
 def measure() -> dict[str, float]:
     """Run the service on each backend and measure every row, in seconds and megabytes."""
     figures = measure_service("embedded", {})
-    with tempfile.TemporaryDirectory(prefix="keyvid-bench-redis-") as folder, running_redis(Path(folder)) as url:
-        if url is None:
-            sys.stderr.write("redis-server is not installed: the Redis backend is not measured\n")
-            return figures
-        return {**figures, **measure_service("redis", {"KEYVID_BROKER_URL": url})}
+    if redis_binary() is None or postgres_folder() is None:
+        sys.stderr.write("PostgreSQL or Redis is not installed: that backend is not measured\n")
+        return figures
+    with running_servers() as settings:
+        return {**figures, **measure_service("PostgreSQL + Redis", settings)}
 
 
 def measure_service(backend: str, settings: Mapping[str, str]) -> dict[str, float]:
@@ -136,7 +152,8 @@ def measure_service(backend: str, settings: Mapping[str, str]) -> dict[str, floa
         peaks = peak_memory_mb(service.process)
     rows = {
         "start to ready, s": ready_s,
-        "accepted to first step, median s": statistics.median(job.first_step for job in warm),
+        "submitted to the model's first step, median s": statistics.median(job.first_step for job in warm),
+        "submitted to the first denoising step, median s": statistics.median(job.denoising for job in warm),
         "last step to completed, median s": statistics.median(job.finish for job in warm),
         "upload and check, median s": statistics.median(job.upload for job in warm),
         "first job, s": first.total,
@@ -154,26 +171,17 @@ def measure_service(backend: str, settings: Mapping[str, str]) -> dict[str, floa
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[str | None]:
-    """Run a Redis server of our own on a free port: yields its URL, or None where there is no redis-server."""
-    program = shutil.which("redis-server")
-    if program is None:
-        yield None
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        while not _answers(port):
-            time.sleep(POLL_S)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def running_servers() -> Iterator[dict[str, str]]:
+    """Run a PostgreSQL that keeps what it is told and a Redis of our own; yields the settings that name them."""
+    with tempfile.TemporaryDirectory(prefix="keyvid-bench-servers-") as folder:
+        places = [Path(folder, name) for name in ("postgres", "redis")]
+        for place in places:
+            place.mkdir()
+        postgres, redis = make_postgres(places[0], is_durable=True), make_redis(places[1])
+        try:
+            postgres.start()
+            redis.start()
+            yield {"KEYVID_DATABASE_URL": postgres_url_of(postgres), "KEYVID_BROKER_URL": redis_url_of(redis)}
+        finally:
+            redis.stop()
+            postgres.stop()

@@ -28,7 +28,6 @@ _FINISH_SECONDS = 60.0
 _AUDIO_BITS_PER_SECOND = 160_000
 # A fixed number of threads, so that the same frames give the same bytes whatever the machine.
 _ENCODER_THREADS = 2
-_PIPE_BYTES = 2**20  # two frames of 320x512: while one is encoded the next is drawn
 
 
 def write_video(
@@ -126,13 +125,7 @@ def _command(
 def _encoder(command: list[str], path: Path) -> Iterator[IO[bytes]]:
     """Run FFmpeg and yield its input; leaving waits for the file, an error ends FFmpeg and removes it."""
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pipesize=_PIPE_BYTES,
-        )
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError as error:
         raise EncodeFailed("The video encoder could not be started.") from error
     is_done = False

@@ -126,3 +126,16 @@ def test_extreme_latents_still_draw_valid_frames(size: tuple[int, int]) -> None:
     frames = decode(torch.randn(1, 4, 2, 10, 16) * 50, picture(*size))
 
     assert frames.shape == (2, *size, 3)
+
+
+def test_drawing_leaves_torch_its_threads() -> None:
+    """Frames are drawn in one thread; what runs between and after them has all of its own again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = {torch.get_num_threads() for _ in LatentFlowCodec().decode(torch.zeros(1, 4, 4, 10, 16), picture())}
+        seen.add(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+
+    assert seen == {2}

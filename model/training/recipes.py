@@ -82,7 +82,7 @@ def mini_draft() -> Recipe:
     """Motion draft of keyvid-mini, with the encoders of sound, words and picture that the diffusion stages share."""
     return Recipe(
         task="draft",
-        steps=3200,
+        steps=4000,
         batch_size=24,
         optimisation=Optimisation(learning_rate=1.2e-3, weight_decay=0.03),
         clips=ClipSchedule(first_seed=TRAINING_SEED, num_clips=40_960, ready=20_480, per_step=8),
@@ -97,7 +97,7 @@ def mini_diffusion() -> Recipe:
     """
     return Recipe(
         task="diffusion",
-        steps=1500,
+        steps=1700,
         batch_size=24,
         optimisation=Optimisation(learning_rate=1.2e-3, ema_decay=0.995),
         clips=ClipSchedule(first_seed=DIFFUSION_SEED, num_clips=20_480, ready=5_120, per_step=8),

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 # Longest displacement of a law, as a share of the subject's size.
 REACH = {
     "impact": 0.15, "bark": 0.105, "bow": 0.15, "shot": 0.13, "horn": 0.1,
-    "flow": 0.1, "wind": 0.13, "beat": 0.1, "boom": 0.1, "engine": 0.06,
+    "flow": 0.1, "wind": 0.13, "beat": 0.1, "boom": 0.1, "engine": 0.075,
 }  # fmt: skip
+_CLOSING_FRAMES = 12  # at that pace a closing mouth moves too slowly to look like another event
 _MIN_REACH, _MAX_REACH = 9.0 / 320, 30.0 / 320  # visible, and within what a warp can draw
 
 
@@ -44,21 +45,20 @@ def move(kind: str, canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
 
 
 def strike(score: Score) -> Field:
-    """Height above contact, 0 to 1: lifted between hits, falling over the last 130 ms, contact at the onset."""
+    """Height above contact, 0 to 1: raised slowly between hits, falling within 80 ms, contact at the onset.
+
+    However close the hits are, the fall is at least twice as fast as the rise: the hits are what a viewer sees.
+    """
     pose = np.zeros(NUM_FRAMES, np.float32)
     previous = -16
-    for contact, strength in zip(score.contact_frames, score.strengths, strict=True):
+    for contact, effort in zip(score.contact_frames, score.efforts, strict=True):
         gap = contact - previous
-        fall = int(np.clip(round(0.35 * gap), 1, 3))
-        start = contact - min(gap - 1, 13)  # one frame of rest on the struck thing
-        top = contact - fall
-        height = strength * min(1.0, gap / 7.0) ** 0.5
-        for frame in range(max(start, 0), min(contact, NUM_FRAMES)):
-            if frame < top:
-                part = (frame - start) / max(top - start, 1)
-                pose[frame] = height * part * part * (3 - 2 * part)
-            else:
-                pose[frame] = height * (1 - ((frame - top) / fall) ** 3)
+        fall = 1 if gap < 6 else 2
+        rise = min(max(gap - fall, 1), 11)
+        height = effort * min(1.0, gap / 7.0) ** 0.5
+        for frame in range(max(contact - fall - rise + 1, 0), min(contact, NUM_FRAMES)):
+            after_top = frame - (contact - fall)
+            pose[frame] = height * ((1 + after_top / rise) if after_top <= 0 else 1 - (after_top / fall) ** 3)
         previous = contact
     return pose
 
@@ -66,25 +66,27 @@ def strike(score: Score) -> Field:
 def pulse(score: Score, decay_s: float) -> Field:
     """1 at each contact frame, dying away after it."""
     curve = np.zeros(NUM_FRAMES, np.float32)
-    for contact, strength in zip(score.contact_frames, score.strengths, strict=True):
+    for contact, strength in zip(score.contact_frames, score.efforts, strict=True):
         after = np.arange(NUM_FRAMES - contact)
         curve[contact:] = np.maximum(curve[contact:], strength * np.exp(-after / (FPS * decay_s)))
     return curve
 
 
 def opening(score: Score) -> Field:
-    """Mouths and notes: open with the onset, hold, close slowly before the next."""
+    """Mouths and notes: open within a frame of the onset, hold, close evenly and slowly.
+
+    Before the next onset they close to half of what that one opens, however soon it comes.
+    """
     curve = np.zeros(NUM_FRAMES, np.float32)
-    contacts = (*score.contact_frames, NUM_FRAMES + 12)
-    for number, (strength, length) in enumerate(zip(score.strengths, score.lengths_s, strict=True)):
-        contact, gap = contacts[number], max(contacts[number + 1] - contacts[number], 1)
-        hold = min(max(1, round(length * FPS) - 3), max(1, gap - 4))
-        close = max(1, min(6, gap - hold))
-        for frame in range(contact, min(NUM_FRAMES, contact + hold + close)):
-            past = frame - contact
-            opened = 0.8 if past == 0 else 1.0
-            closed = 0.5 + 0.5 * math.cos(math.pi * np.clip((past - hold) / close, 0, 1))
-            curve[frame] = max(curve[frame], strength * opened * closed)
+    contacts, efforts = (*score.contact_frames, NUM_FRAMES + 12), (*score.efforts, 1.0)
+    for number, length in enumerate(score.lengths_s):
+        contact, effort, following = contacts[number], efforts[number], efforts[number + 1]
+        gap = max(contacts[number + 1] - contact, 1)
+        hold = int(np.clip(round(length * FPS) - 3, 0, max(0, gap - 1 - _CLOSING_FRAMES)))
+        close = max(gap - 1 - hold, 1)
+        pace = max(effort / _CLOSING_FRAMES, (effort - 0.15 * following) / close)
+        for frame in range(contact, min(NUM_FRAMES, contact + gap)):
+            curve[frame] = max(effort - pace * max(frame - contact - hold, 0), 0.0)
     return curve
 
 
@@ -225,10 +227,10 @@ def _horn(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     size = reach("horn", drawn)
     right, down = _turn(canvas, whole, drawn.points.get("root", (centre[0] - half[0], centre[1])))
     raise_bell = -size / max(2 * half[0], 0.05)
-    lift = _field(canvas, raise_bell * right, raise_bell * down, 0.18 * whole)
+    lift = _field(canvas, raise_bell * right, raise_bell * down, 0.08 * whole)
     along = (math.cos(drawn.angle), math.sin(drawn.angle))
     slide_mask = _sheet(canvas, drawn.parts.get("slide", drawn.mask * (canvas.x > centre[0])), 0.04)
-    slide = _field(canvas, size * along[0] * slide_mask, size * along[1] * slide_mask)
+    slide = _field(canvas, 0.7 * size * along[0] * slide_mask, 0.7 * size * along[1] * slide_mask)
     pitch = at_frames(score.pitch) if score.pitch is not None else np.zeros(NUM_FRAMES, np.float32)
     return [lift, slide], [opening(score), -pitch]  # lower notes push the slide out
 
@@ -271,7 +273,7 @@ def _beat(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     centre, half = _extent(canvas, drawn.mask)
     right, down = _grow(canvas, _sheet(canvas, drawn.mask), drawn.points.get("centre", centre))
     size = reach("beat", drawn) / max(*half, 0.05)
-    return [_field(canvas, size * right, size * down)], [pulse(score, 0.1)]
+    return [_field(canvas, size * right, size * down)], [pulse(score, 0.14)]
 
 
 def _boom(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:

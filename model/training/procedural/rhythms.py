@@ -18,6 +18,7 @@ FPS = 24
 NUM_FRAMES = 48
 
 _FIRST_S, _LAST_S = 0.08, 1.93
+_LOUDNESS_EXPONENT = 0.6  # of the sound's pressure; 10 dB less seems half as loud
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Score:
 
     Args:
         times_s: onsets, ascending; of sustained kinds, when they are loudest.
-        strengths: loudness of each, 0 to 1; the strongest is 1.
+        strengths: sound pressure of each, 0 to 1; the strongest is 1.
         lengths_s: how long each lasts.
         loudness: [32000], of sustained kinds the loudness over time, 0 to 1.
         pitch: [32000], of tuned kinds the pitch in octaves above the lowest note, 0 to 1.
@@ -39,6 +40,11 @@ class Score:
     loudness: Field | None = None
     pitch: Field | None = None
     turns_s: tuple[float, ...] = ()
+
+    @property
+    def efforts(self) -> tuple[float, ...]:
+        """How far each event moves what is heard, 0 to 1: as loud as it seems, not as its pressure is (Stevens 1957)."""
+        return tuple(float(strength**_LOUDNESS_EXPONENT) for strength in self.strengths)
 
     @property
     def contact_frames(self) -> tuple[int, ...]:

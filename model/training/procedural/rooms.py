@@ -22,11 +22,11 @@ def record(dry: Field, dice: Dice) -> Field:
     if dice.chance(0.7):
         sound = _reverberate(sound, dice)
     power = float(np.sqrt(np.mean(sound**2))) + 1e-9
-    if dice.chance(0.2):
+    if dice.chance(0.3):
         other = perform(dice.pick(("wood", "metal", "rubber")), play_hits(dice), dice)
-        sound = sound + other / (np.abs(other).max() + 1e-9) * np.float32(dice.between(0.02, 0.12))
-    if dice.chance(0.25):
-        sound = sound + chord(dice) * np.float32(power * dice.between(0.05, 0.6))
+        sound = sound + other / (np.abs(other).max() + 1e-9) * np.float32(dice.octaves(0.02, 0.2))
+    if dice.chance(0.3):
+        sound = sound + chord(dice) * np.float32(power * dice.octaves(0.05, 1.0))
     floor_db = dice.between(8.0, 45.0) if dice.chance(0.8) else 60.0
     noise = tilt(white(dice, NUM_SAMPLES), dice.between(-2.0, 0.0))
     sound = sound + noise * np.float32(power * 10 ** (-floor_db / 20) / (float(noise.std()) + 1e-9))
@@ -40,12 +40,15 @@ def record(dry: Field, dice: Dice) -> Field:
 
 
 def _reverberate(sound: Field, dice: Dice) -> Field:
-    """A room: a few early reflections and a tail of 0.1 to 0.9 s, darker than the sound."""
-    decay = dice.octaves(0.03, 0.18)
+    """A room: a few early reflections and a tail of 0.1 to 1 s, darker than the sound and at most 3 dB louder."""
+    decay = dice.octaves(0.03, 0.25)
     time = clock(min(6 * decay, 1.0))
-    tail = band(white(dice, len(time)) * np.exp(-time / decay), 100, dice.octaves(1500, 6000), steepness=1.0)
+    echoes = white(dice, len(time)) * np.exp(-time / decay)
+    if dice.chance(0.3):  # a bare room: single echoes that can be told apart
+        echoes *= dice.generator.random(len(time)) < dice.octaves(0.003, 0.1)
+    tail = band(echoes, 100, dice.octaves(1500, 6000), steepness=1.0)
     tail *= np.clip((time - dice.between(0.002, 0.02)) / 0.004, 0, 1)
-    tail *= np.float32(dice.between(0.1, 0.6) / (np.sqrt(np.sum(tail**2)) + 1e-9))
+    tail *= np.float32(dice.octaves(0.1, 1.4) / (np.sqrt(np.sum(tail**2)) + 1e-9))
     for _ in range(dice.integer(1, 4)):
         tail[min(int(dice.octaves(0.003, 0.04) * SAMPLE_RATE_HZ), len(tail) - 1)] += dice.between(-0.35, 0.35)
     tail[0] = 1.0

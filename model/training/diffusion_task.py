@@ -55,11 +55,18 @@ class DiffusionMixture:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """What one stage learns from: its inputs, the clean residual and the energy of the clips' latents."""
+    """What one stage learns from.
+
+    Args:
+        residual: clean, `[B, C, T, h, w]`.
+        clip_energy: mean square of the clips' latents, `[B]`.
+        velocity_energy: that of their differences from frame to frame, where the residual's frames are neighbours.
+    """
 
     inputs: StageConditioning
     residual: Tensor
     clip_energy: Tensor
+    velocity_energy: Tensor | None = None
 
 
 class DiffusionTask(TrainingTask):
@@ -160,6 +167,7 @@ class DiffusionTask(TrainingTask):
             _at_window(inputs, window),
             _gather_frames(residual, window),
             batch.latents.square().mean(dim=(1, 2, 3, 4)),
+            batch.latents.diff(dim=2).square().mean(dim=(1, 2, 3, 4)),
         )
 
     def _keyframe_indices(self, curve: Tensor) -> list[int]:
@@ -187,7 +195,9 @@ class DiffusionTask(TrainingTask):
             frame_index=inputs.frame_index,
         )
         target = schedule.velocity(residual, noise, timesteps)
-        return denoising_error(prediction, target, clip_energy=sample.clip_energy)
+        return denoising_error(
+            prediction, target, clip_energy=sample.clip_energy, velocity_energy=sample.velocity_energy
+        )
 
     def _drop_conditions(self, inputs: StageConditioning) -> StageConditioning:
         """Replace conditions by their nulls, each clip for itself."""
@@ -225,7 +235,8 @@ def _rows(sample: _Sample, rows: slice) -> _Sample:
     inputs = sample.inputs
     names = [name for name in inputs.__dataclass_fields__ if getattr(inputs, name) is not None]
     picked = replace(inputs, **{name: getattr(inputs, name)[rows] for name in names})
-    return _Sample(picked, sample.residual[rows], sample.clip_energy[rows])
+    velocity = None if sample.velocity_energy is None else sample.velocity_energy[rows]
+    return _Sample(picked, sample.residual[rows], sample.clip_energy[rows], velocity)
 
 
 def _at_window(inputs: StageConditioning, window: Tensor) -> StageConditioning:

@@ -9,6 +9,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
+_VELOCITY_SHARE = 0.25  # white errors, which cost most as velocities, then cost about twice what they do as positions
 _STILL_ENERGY = 0.02  # latents squared; keeps nearly still clips from outweighing all others
 
 
@@ -44,10 +45,22 @@ def motion_error(latents: Tensor, target: Tensor) -> Tensor:
     return relative_error(latents, target) + relative_error(velocity, target_velocity, floor=_STILL_ENERGY / 4)
 
 
-def denoising_error(prediction: Tensor, target: Tensor, *, clip_energy: Tensor, cap: float = 10.0) -> Tensor:
+def denoising_error(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    clip_energy: Tensor,
+    velocity_energy: Tensor | None = None,
+    cap: float = 10.0,
+) -> Tensor:
     """Squared error of a v-prediction `[B, C, T, h, w]`, weighted towards clips with little motion: `[B]`.
 
-    `clip_energy` `[B]` is the mean square of the clip's latents; weights are at most `cap`.
+    `clip_energy` `[B]` is the mean square of the clip's latents; weights are at most `cap`. Where T are neighbouring
+    frames, `velocity_energy` `[B]` is that of their differences, and the error's own differences count too.
     """
-    error = (prediction - target).square().mean(dim=(1, 2, 3, 4))
-    return error * (0.4 / (clip_energy + 0.04)).clamp(max=cap)
+    error = prediction - target
+    position = error.square().mean(dim=(1, 2, 3, 4)) * (0.4 / (clip_energy + 0.04)).clamp(max=cap)
+    if velocity_energy is None:
+        return position
+    weight = (_VELOCITY_SHARE * 0.4 / (velocity_energy + 0.01)).clamp(max=_VELOCITY_SHARE * 4 * cap)
+    return position + weight * error.diff(dim=2).square().mean(dim=(1, 2, 3, 4))

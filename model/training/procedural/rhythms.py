@@ -43,7 +43,7 @@ class Score:
 
     @property
     def efforts(self) -> tuple[float, ...]:
-        """How far each event moves what is heard, 0 to 1: as loud as it seems, not as its pressure is (Stevens 1957)."""
+        """How far each event moves what is heard, 0 to 1: as loud as it seems, after Stevens (1957)."""
         return tuple(float(strength**_LOUDNESS_EXPONENT) for strength in self.strengths)
 
     @property

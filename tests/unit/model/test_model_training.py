@@ -14,7 +14,7 @@ from torch import nn
 from model.config import keyvid_mini
 from model.training.clip_store import ClipBatch, ClipSchedule
 from model.training.diffusion_task import DiffusionTask
-from model.training.losses import curve_loss, motion_error, normalized_curve, relative_error
+from model.training.losses import curve_loss, denoising_error, motion_error, normalized_curve, relative_error
 from model.training.procedural.catalogue import KINDS
 from model.training.recipes import RECIPES, Optimisation, Recipe
 from model.training.tasks import DraftTask, LocalizerTask, drop_prompts, mask_frequencies
@@ -154,6 +154,22 @@ def test_no_motion_scores_nearly_one() -> None:
     assert relative_error(target, target).tolist() == [0, 0]
     assert all(0.7 < error < 1 for error in relative_error(torch.zeros_like(target), target).tolist())
     assert all(1.5 < error < 2 for error in motion_error(torch.zeros_like(target), target).tolist())
+
+
+def test_an_error_that_flickers_costs_more_than_one_that_stays() -> None:
+    """Where frames are neighbours, velocities count; where they are not, only positions do."""
+    target = torch.zeros(1, 4, 12, 2, 2)
+    stays = torch.full_like(target, 0.1)
+    flickers = stays * (-1.0) ** torch.arange(12).view(1, 1, 12, 1, 1)
+    energy = torch.tensor([0.1])
+
+    assert denoising_error(flickers, target, clip_energy=energy) == denoising_error(stays, target, clip_energy=energy)
+    assert denoising_error(stays, target, clip_energy=energy, velocity_energy=energy) == denoising_error(
+        stays, target, clip_energy=energy
+    )
+    assert denoising_error(flickers, target, clip_energy=energy, velocity_energy=energy) > 2 * denoising_error(
+        stays, target, clip_energy=energy
+    )
 
 
 def test_curve_loss_compares_with_the_normalised_curve() -> None:

@@ -184,7 +184,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=2,
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.14, 0.16, 0.041, 0.021),
+            residual_scale=(0.136, 0.145, 0.034, 0.023),
             dynamic_rescale=False,
         ),
         interpolation=StageConfig(
@@ -192,7 +192,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=1,
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.086, 0.095, 0.035, 0.039),
+            residual_scale=(0.085, 0.105, 0.037, 0.041),
             dynamic_rescale=False,
         ),
         text_encoder=text,

@@ -150,8 +150,12 @@ def on_disk(folder: Path) -> tuple[Callable[[bytes], None], Callable[[], bool]]:
 
 
 def on_redis(url: str) -> tuple[Callable[[bytes], None], Callable[[], bool]]:
-    """The same with Redis, where what is handled but not acknowledged lies beside the queue."""
+    """The same with Redis, where what is handled but not acknowledged lies beside the queue.
+
+    Workers that other tests have killed leave such messages there for minutes: it begins empty.
+    """
     client = redis.Redis.from_url(url)
+    client.flushdb()
     keys = (f"keyvid:{QUEUE}", "keyvid:unacked", "keyvid:unacked_index")
 
     def put(message: bytes) -> None:

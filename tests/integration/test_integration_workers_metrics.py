@@ -30,10 +30,11 @@ def test_worker_tells_its_own_metrics(tmp_path: Path) -> None:
             "process_resident_memory_bytes",
         )
 
-        def are_told() -> bool:
+        def missing() -> list[str]:
             told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-            return all(sample in told for sample in wanted)
+            return [sample for sample in wanted if sample not in told]
 
-        wait_for(are_told, "counted attempts")
+        wait_for(lambda: not missing(), "counted attempts")
+        assert missing() == []
     finally:
         installation.close()

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from service.app import create_app
+from service.memory import return_large_buffers
 from service.settings import ServiceSettings
 from workers.logs import configure_logs
 from workers.metrics import forget_gauges
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def application() -> FastAPI:
     """The application; a process that is one of several configures its own logs, and does not outlive the first."""
+    return_large_buffers()
     settings = ServiceSettings()
     if settings.api_processes > 1:
         configure_logs(settings, process="api")

@@ -27,6 +27,9 @@ class Scope(StrEnum):
 USUAL_SCOPES = (Scope.VIDEOS_READ, Scope.VIDEOS_WRITE, Scope.FILES, Scope.WEBHOOKS)
 
 
+MOST_OF_A_LIMIT = 1_000_000_000  # a column of 32 bits holds more; who needs more than this needs no limit
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a tenant may use; 0 means no limit. `max_running` delays, the others refuse."""

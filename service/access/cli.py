@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from workers.access import DEFAULT_TENANT, OPERATOR, USUAL_SCOPES, ApiKey, Scope
+from workers.access import DEFAULT_TENANT, MOST_OF_A_LIMIT, OPERATOR, USUAL_SCOPES, ApiKey, Scope
 from workers.errors import IllegalTransition, KeyNotKnown, StoreUnavailable
 from workers.key_store import KeyStore
 
@@ -31,7 +31,7 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of the installation; 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Key = Annotated[str, typer.Argument(help="Id of a key, or its prefix (kv_live_...).")]
 TenantArgument = Annotated[str, typer.Argument(help="Name of the tenant.")]
-Amount = Annotated[int | None, typer.Option(min=0, help="0 is no limit.")]
+Amount = Annotated[int | None, typer.Option(min=0, max=MOST_OF_A_LIMIT, help="0 is no limit.")]
 
 
 @app.callback()
@@ -47,7 +47,7 @@ def create(
     scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; all but priority and admin.")] = None,
     expires_days: Annotated[float | None, typer.Option(min=0.0, help="Days until it ends; never if absent.")] = None,
     requests_per_minute: Annotated[
-        int | None, typer.Option(min=0, help="0 is no limit; the tenant's if absent.")
+        int | None, typer.Option(min=0, max=MOST_OF_A_LIMIT, help="0 is no limit; the tenant's if absent.")
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,

@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workers.access import USUAL_SCOPES, Scope
+from workers.access import MOST_OF_A_LIMIT, USUAL_SCOPES, Scope
 from workers.roster import WorkerState
 
 TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Amount = Annotated[int, Field(ge=0, le=MOST_OF_A_LIMIT)]
 YEAR_S = 366 * 86_400
 
 
@@ -238,9 +239,7 @@ class ApiKeyFields(_Request):
     expires_in_seconds: Annotated[int, Field(ge=1, le=10 * YEAR_S)] | None = Field(
         None, description="Seconds until it ends; never by default.", examples=[86_400]
     )
-    requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Absent means the tenant's.", examples=[600]
-    )
+    requests_per_minute: Amount | None = Field(None, description="Absent means the tenant's.", examples=[600])
 
 
 class RotationFields(_Request):
@@ -254,14 +253,12 @@ class RotationFields(_Request):
 class TenantFields(_Request):
     """New limits of a tenant; null goes back to the default, absent leaves a limit as it is."""
 
-    requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
+    requests_per_minute: Amount | None = Field(
         None, description="Requests a minute of each key, in each API process.", examples=[600]
     )
-    creates_per_minute: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="New videos a minute.", examples=[60]
-    )
-    max_running: Annotated[int, Field(ge=0)] | None = Field(None, description="Videos made at once.", examples=[2])
-    max_queued: Annotated[int, Field(ge=0)] | None = Field(None, description="Videos that wait.", examples=[100])
+    creates_per_minute: Amount | None = Field(None, description="New videos a minute.", examples=[60])
+    max_running: Amount | None = Field(None, description="Videos made at once.", examples=[2])
+    max_queued: Amount | None = Field(None, description="Videos that wait.", examples=[100])
     compute_seconds_per_day: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="Seconds of runners a day (UTC).", examples=[3600.0]
     )

@@ -295,7 +295,7 @@ def test_operator_handles_keys_over_http(door: Door) -> None:
 
 
 def test_operator_sets_a_tenants_limits(door: Door) -> None:
-    """Named limits change, null goes back to the default, and a wrong name is refused."""
+    """Named limits change, null goes back to the default; a wrong name, and more than a database holds, are refused."""
     admin = door.key("default", Scope.ADMIN)
     put = {"max_running": 5, "weight": 2.5}
     changed = door.client.put("/v1/admin/tenants/acme", json=put, headers=admin).json()
@@ -303,7 +303,11 @@ def test_operator_sets_a_tenants_limits(door: Door) -> None:
 
     assert (changed["max_running"], changed["weight"]) == (5, 2.5)
     assert (back["max_running"], back["weight"]) == (2, 2.5)
-    for path, body in (("/v1/admin/tenants/-", {}), ("/v1/admin/tenants/acme", {"max_runing": 1})):
+    for path, body in (
+        ("/v1/admin/tenants/-", {}),
+        ("/v1/admin/tenants/acme", {"max_runing": 1}),
+        ("/v1/admin/tenants/acme", {"creates_per_minute": 10**27}),
+    ):
         assert door.client.put(path, json=body, headers=admin).status_code == 422
 
 

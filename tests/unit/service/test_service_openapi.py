@@ -114,6 +114,26 @@ def test_there_are_no_unions(document: dict[str, Any]) -> None:
     assert not [node for node in schema_nodes(document) if {"anyOf", "oneOf"} & node.keys()]
 
 
+def test_whole_numbers_that_are_asked_for_have_bounds(document: dict[str, Any]) -> None:
+    """What a caller may send, a column can hold: an integer of a request's body has a greatest value."""
+    bodies = [
+        document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        for operation in operations(document)
+        for content in operation.get("requestBody", {}).get("content", {}).values()
+        if "$ref" in content["schema"]
+    ]
+
+    unbounded = [
+        name
+        for body in bodies
+        for name, field in body["properties"].items()
+        if "integer" in field.get("type", ()) and "enum" not in field and "maximum" not in field
+    ]
+
+    assert bodies
+    assert unbounded == []
+
+
 def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
     """Every operation is named by hand, once."""
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]

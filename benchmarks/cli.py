@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -95,6 +96,8 @@ def _measure_model(part: str, *, model: str, device: str, dtype: str, rounds: in
 
 def _of_the_repository(part: str) -> Callable[[], Mapping[str, float]]:
     """Measurements that need examples and tools of developers, which are not installed everywhere."""
+    # An installed command finds packages alone; examples/ and tests/ lie beside them in a clone.
+    sys.path.append(str(Path(__file__).parents[1]))
     try:
         if part == "service":
             from benchmarks import service as measurement

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import structlog
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def run_proofs(proofs: Mapping[str, Proof], arguments: argparse.ArgumentParser, 
         arguments.error(f"there is no {', '.join(unknown)}; there are {', '.join(proofs)}")
     # So that what was started is ended, too; hypothesis takes a SystemExit for a counter-example, and goes on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What our own code warns of while it is hurt on purpose is no news.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     found = json.loads(results.read_text()) if results.exists() else {}
     is_whole = True
     for name in options.names or proofs:

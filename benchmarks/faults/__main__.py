@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.faults import crashes, frozen, job_life, stops, storm
+from benchmarks.faults import crashes, frozen, orders, stops, storm
 from benchmarks.proofs import run_proofs
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("results.json")
 PROOFS: Mapping[str, Proof] = {
-    "orders": lambda options, say: job_life.search(60 if options.short else 2000, say=say),
+    "orders": lambda options, say: orders.search(60 if options.short else 2000, say=say),
     "crashes": lambda options, say: crashes.crash_everywhere(is_short=options.short, say=say),
     "storm-embedded": lambda options, say: storm.blow(
         storm.SHORT if options.short else storm.Storm(), on_servers=False, say=say

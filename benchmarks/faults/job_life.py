@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from benchmarks.faults.callers import CANCELLED, COMPLETED, FAILED, Ledger
 from benchmarks.faults.invariants import check_installation
@@ -409,20 +408,6 @@ class JobLife(RuleBasedStateMachine):
 
     def _lease(self, pick: int) -> Lease:
         return self.leases[pick % len(self.leases)]
-
-
-def search(examples: int, *, say: Callable[[str], None]) -> Mapping[str, object]:
-    """Play that many orders of up to fifty acts; answers the figures, with the shortest counter-example if any."""
-    say(f"{examples} orders of what may happen")
-    chosen = settings(
-        max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    try:
-        run_state_machine_as_test(JobLife, settings=chosen)
-    except Exception as error:  # noqa: BLE001 - whatever it raised, it is the counter-example
-        notes = "\n".join(getattr(error, "__notes__", []))
-        return {"runs": examples, "broken": [f"{type(error).__name__}: {error}\n{notes}"]}
-    return {"runs": examples, "broken": []}
 
 
 @cache

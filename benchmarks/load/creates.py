@@ -49,6 +49,7 @@ def create(*, callers: int, say: Callable[[str], None]) -> Mapping[str, object]:
         say(f"{callers} requests, {PER_SECOND:g} a second")
         spread = _seconds(asyncio.run(_send(fleet.port, forms[callers:], per_second=PER_SECOND)), ledger)
         _wait_for_all(caller)
+        kept = api.memory_info().rss - before
         broken = check_installation(fleet.database, fleet.settings, ledger, strangers=fleet.strangers())
         caller.close()
     if len(ledger.accepted) != len(forms):
@@ -60,6 +61,7 @@ def create(*, callers: int, say: Callable[[str], None]) -> Mapping[str, object]:
         "accepted per second": round(callers / max(at_once), 2),
         **_figures(f"{PER_SECOND:g} a second", spread),
         "API memory grew by, MB": round(grown / MB, 1),
+        "of it kept to the end, MB": round(kept / MB, 1),
         "broken": broken,
     }
 

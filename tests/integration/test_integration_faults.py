@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.faults import crashes, job_life, storm
+from benchmarks.faults import crashes, orders, storm
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -32,4 +32,4 @@ def test_crash_at_a_boundary_loses_nothing() -> None:
 
 def test_no_order_of_acts_breaks_an_invariant() -> None:
     """Whatever callers, workers and the machine do, in whatever order, against the real stores."""
-    assert job_life.search(60, say=_silent)["broken"] == []
+    assert orders.search(60, say=_silent)["broken"] == []

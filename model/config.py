@@ -26,6 +26,7 @@ from model.networks.unet import UNetConfig
 
 if TYPE_CHECKING:
     from model.generation import GenerationParams
+    from model.localization.plan import KeyframeRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,11 @@ class ModelConfig:
         """Length of the video, and of the sound that drives it."""
         return self.video.frames / self.fps
 
+    @property
+    def keyframe_rule(self) -> KeyframeRule:
+        """How keyframes are found in a motion curve; the paper's where there is no localizer."""
+        return "paper" if self.localizer is None else self.localizer.keyframe_rule
+
 
 def keyvid_512() -> ModelConfig:
     """The published network: 320 x 512, VAE, OpenCLIP and ImageBind; needs a GPU."""
@@ -184,7 +190,7 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=2,
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.136, 0.145, 0.034, 0.023),
+            residual_scale=(0.142, 0.153, 0.040, 0.037),
             dynamic_rescale=False,
         ),
         interpolation=StageConfig(
@@ -192,14 +198,14 @@ def keyvid_mini() -> ModelConfig:
             num_inference_steps=1,
             eta=0.0,
             guidance=guidance,
-            residual_scale=(0.085, 0.105, 0.037, 0.041),
+            residual_scale=(0.083, 0.099, 0.035, 0.044),
             dynamic_rescale=False,
         ),
         text_encoder=text,
         image_encoder=image,
         resampler=resampler,
         audio_encoder=trunk,
-        localizer=LocalizerConfig(trunk=trunk, head="per_step"),
+        localizer=LocalizerConfig(trunk=trunk, head="per_step", keyframe_rule="onsets"),
         keyframes_unet=unet,
         interpolation_unet=unet,
         codec=codec,

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from model.clips import KeyframePlan
-from model.localization.plan import motion_curve
+from model.clips import KeyframePlan, MotionCurve
 from model.media.audio import read_audio
 from model.media.video import read_video
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
-    from model.clips import AudioClip, MotionCurve
+    from model.clips import AudioClip
 
 _INK = "#1f2933"
 _SOUND = "#7b8794"
@@ -73,11 +72,15 @@ def draw_generation(video: Path, audio: Path, keyframes: Mapping[str, Sequence[f
     Args:
         video: the MP4.
         audio: the sound that it was made from, from its beginning.
-        keyframes: `indices` and `curve`, as the service and the command line report them.
+        keyframes: `indices`, `curve`, `peaks` and `valleys`, as the service reports them.
         picture: the PNG to write.
     """
     clip = read_video(video)
-    curve = motion_curve(keyframes["curve"])
+    curve = MotionCurve(
+        tuple(keyframes["curve"]),
+        peaks=tuple(int(index) for index in keyframes["peaks"]),
+        valleys=tuple(int(index) for index in keyframes["valleys"]),
+    )
     plan = KeyframePlan(tuple(int(index) for index in keyframes["indices"]), len(curve.values))
     plot_motion(
         picture,

@@ -165,16 +165,26 @@ def load_components(
     device: torch.device,
     unet_dtype: torch.dtype,
     away: Collection[str] = (),
+    has_shared_parameters: bool = False,
 ) -> Components:
     """Load a weights folder to `device`: UNets as `unet_dtype`, everything else as float32.
 
-    Args: away: components that stay on the CPU, mapped from their files.
+    Args:
+        folder: where `save_components` wrote it.
+        config: what `read_config` says of it.
+        device: where the components run.
+        unet_dtype: that of the two UNets.
+        away: components that stay on the CPU, mapped from their files.
+        has_shared_parameters: whether what is equal in both UNets is held once; to train one would change the other.
     Raises: CheckpointMissing; CheckpointMismatch when a tensor is missing, unknown or of another shape.
     """
     with init_empty_weights(include_buffers=False):
         components = build_components(config)
     for name, module in components.modules().items():
         _fill(module, folder / name / WEIGHTS, component=name)
+    if has_shared_parameters:
+        _share_equal_parameters(components.keyframes_unet, components.interpolation_unet)
+    for name, module in components.modules().items():
         home = torch.device("cpu") if name in away else device
         module.to(device=home, dtype=unet_dtype if isinstance(module, UNet) else torch.float32)
         module.eval().requires_grad_(requires_grad=False)
@@ -218,6 +228,16 @@ def _fill(module: nn.Module, file: Path, *, component: str) -> None:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise CheckpointMismatch(f"{component}/{WEIGHTS} does not fit its config.json: {shown}; {_REMEDY}")
     module.load_state_dict({key: _aligned(tensor) for key, tensor in tensors.items()}, assign=True)
+
+
+def _share_equal_parameters(first: nn.Module, second: nn.Module) -> None:
+    """Let two networks hold one copy of every parameter that is the same in both: what fine-tuning left alone."""
+    of_first = dict(first.named_parameters())
+    for prefix, owner in second.named_modules():
+        for key, own in list(owner.named_parameters(recurse=False)):
+            other = of_first.get(f"{prefix}.{key}" if prefix else key)
+            if other is not None and own.dtype == other.dtype and torch.equal(own, other):
+                setattr(owner, key, other)
 
 
 def _aligned(tensor: torch.Tensor) -> torch.Tensor:

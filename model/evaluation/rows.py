@@ -65,7 +65,7 @@ class Subject:
 
     def localized(self) -> KeyframePlan:
         """Keyframes where the localizer hears motion."""
-        return plan_keyframes(self.pipeline.localize(self.scene.audio), num_keyframes=self._num_keyframes)
+        return self.pipeline.plan_keyframes(self.pipeline.localize(self.scene.audio))
 
     def uniform(self) -> KeyframePlan:
         """Keyframes at equal distances."""
@@ -75,11 +75,9 @@ class Subject:
         """Keyframes where the true motion curve leads to."""
         motion = motion_of(drawn_displacement(self.truth, self.codec))
         curve = normalized_curve(torch.from_numpy(motion)[None])[0].tolist()
-        return plan_keyframes(motion_curve(curve), num_keyframes=self._num_keyframes)
-
-    @property
-    def _num_keyframes(self) -> int:
-        return self.pipeline.config.num_keyframes
+        rule = self.pipeline.config.keyframe_rule
+        read = motion_curve(curve, rule=rule)
+        return plan_keyframes(read, num_keyframes=self.pipeline.config.num_keyframes, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
-"""Motion curve to keyframe plan: peaks and valleys, then Algorithm 1 of the paper."""
+"""Motion curve to keyframe plan: peaks and valleys, then Algorithm 1 of the paper.
+
+Both go by a `KeyframeRule`: `paper` is the paper's, `onsets` chooses frames that an event lies between
+(docs/decisions/0006).
+"""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +19,16 @@ from model.clips import KeyframePlan, MotionCurve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+KeyframeRule = Literal["paper", "onsets"]
+
 NUM_KEYFRAMES = 12
 
 _SMOOTHING_FRAMES = 5
 _MIN_DISTANCE_FRAMES = 5
 _MIN_PROMINENCE = 0.1
+# By the rule of onsets: lower ripples of a steady sound are no events, and what is lower above the lowest frame between
+# two peaks is still the calm before the second.
+_ONSET_SHARE = 0.2
 # A curve that hardly varies is a sound without events; stretching it to [0, 1] would turn its ripples into peaks.
 _FLAT_RANGE = 0.02
 
@@ -46,14 +55,30 @@ def find_peaks_and_valleys(
     return tuple(int(peak) for peak in peaks), tuple(int(valley) for valley in valleys)
 
 
-def motion_curve(scores: Sequence[float] | FloatArray) -> MotionCurve:
-    """Motion curve of raw scores, with the peaks and valleys of its smoothed, min-max normalised form.
+def motion_curve(scores: Sequence[float] | FloatArray, *, rule: KeyframeRule = "paper") -> MotionCurve:
+    """Motion curve of raw scores, with the peaks and valleys of its min-max normalised form.
 
-    A flat curve (range under 0.02) has none. Source: KeyVID, Appendix B.
+    `paper` smooths it first. `onsets` does not, and each peak has one valley: the last calm frame before it. A flat
+    curve (range under 0.02) has neither peaks nor valleys. Source: KeyVID, Appendix B.
     """
     values = np.asarray(scores, dtype=np.float64)
-    peaks, valleys = find_peaks_and_valleys(smooth(_normalise(values)))
+    normalised = _normalise(values)
+    if rule == "paper":
+        peaks, valleys = find_peaks_and_valleys(smooth(normalised))
+    else:
+        peaks, _ = find_peaks_and_valleys(normalised, min_prominence=_ONSET_SHARE)
+        valleys = _onsets(normalised, peaks)
     return MotionCurve(tuple(float(value) for value in values), peaks, valleys)
+
+
+def _onsets(curve: FloatArray, peaks: Sequence[int]) -> tuple[int, ...]:
+    """Before each peak, the last frame whose value is near the lowest one since the peak before."""
+    onsets = []
+    for left, right in itertools.pairwise([0, *peaks]):
+        calm = curve[left:right] - curve[left:right].min()
+        height = curve[right] - curve[left:right].min()
+        onsets.append(left + int(np.flatnonzero(calm <= _ONSET_SHARE * height)[-1]))
+    return tuple(onsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +108,22 @@ class KeyframeChoice:
         return tuple(sorted([*self.base, *filling]))
 
 
-def plan_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframePlan:
+def plan_keyframes(
+    curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES, rule: KeyframeRule = "paper"
+) -> KeyframePlan:
     """Choose the keyframes: frame 0, the first peaks, the lowest valley between neighbours, the rest in proportion.
+
+    By the rule of onsets the first peak's valley is chosen too. `rule` is the one that the curve was read by.
 
     Raises: ValueError when the curve has fewer frames than keyframes are asked for.
     Source: KeyVID, Algorithm 1.
     """
-    return KeyframePlan(choose_keyframes(curve, num_keyframes=num_keyframes).indices(), len(curve.values))
+    return KeyframePlan(choose_keyframes(curve, num_keyframes=num_keyframes, rule=rule).indices(), len(curve.values))
 
 
-def choose_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframeChoice:
+def choose_keyframes(
+    curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES, rule: KeyframeRule = "paper"
+) -> KeyframeChoice:
     """Run Algorithm 1, whose free choices (which peaks, which valley, rounding) are made in the order of time.
 
     Raises: ValueError when the curve has fewer frames than keyframes are asked for.
@@ -103,7 +134,7 @@ def choose_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) 
     smoothed = smooth(_normalise(np.asarray(curve.values)))
     peaks = [peak for peak in curve.peaks if peak > 0][: num_keyframes // 2 - 1]
     valleys = []
-    for left, right in itertools.pairwise(peaks):
+    for left, right in itertools.pairwise(peaks if rule == "paper" else [0, *peaks]):
         between = [valley for valley in curve.valleys if left < valley < right]
         if between:
             valleys.append(min(between, key=lambda frame: smoothed[frame]))

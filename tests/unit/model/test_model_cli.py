@@ -96,7 +96,7 @@ def test_a_finished_video_can_be_drawn(folder: Path) -> None:
     draw_generation(
         folder / "drawn.mp4",
         folder / "sound.wav",
-        {"indices": report["keyframes"]["indices"], "curve": report["curve"]},
+        {"indices": report["keyframes"]["indices"], **{name: report[name] for name in ("curve", "peaks", "valleys")}},
         folder / "drawn.png",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import string
 from dataclasses import replace
@@ -210,6 +211,22 @@ def test_a_saved_model_is_the_same(pipeline: KeyVIDPipeline, tmp_path: Path) -> 
 
     assert loaded.config == pipeline.config
     assert torch.equal(generate(loaded).latents, generate(pipeline).latents)
+
+
+def test_what_both_stages_have_in_common_is_held_once(tmp_path: Path) -> None:
+    """Parameters that are equal in both UNets share their memory; what one of them learnt is its own, and stays so."""
+    pipeline = KeyVIDPipeline.from_config(small_mini())
+    keyframes, interpolation = (copy.deepcopy(pipeline.components.keyframes_unet) for _ in range(2))
+    with torch.no_grad():
+        next(interpolation.parameters()).add_(1)
+    components = replace(pipeline.components, keyframes_unet=keyframes, interpolation_unet=interpolation)
+    KeyVIDPipeline(pipeline.config, components).save_pretrained(tmp_path)
+
+    loaded = KeyVIDPipeline.from_pretrained(tmp_path).components
+
+    pairs = zip(loaded.keyframes_unet.parameters(), loaded.interpolation_unet.parameters(), strict=True)
+    assert [one is other for one, other in pairs] == [False] + [True] * (len(list(keyframes.parameters())) - 1)
+    assert all(map(torch.equal, loaded.interpolation_unet.parameters(), interpolation.parameters()))
 
 
 def test_half_precision_files_load(pipeline: KeyVIDPipeline, tmp_path: Path) -> None:

@@ -10,25 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.clips import KeyframePlan, MotionCurve
-from model.localization.plan import motion_curve, plan_keyframes
+from model.localization.plan import KeyframeRule, motion_curve, plan_keyframes
 
 CURVES = st.lists(st.floats(-2, 2), min_size=48, max_size=48)
 
 
-@given(CURVES)
+@pytest.mark.parametrize("rule", ["paper", "onsets"])
+@given(values=CURVES)
 @settings(max_examples=150, deadline=None)
-def test_every_curve_has_a_plan(values: list[float]) -> None:
+def test_every_curve_has_a_plan(values: list[float], rule: KeyframeRule) -> None:
     """Twelve ascending frames from 0 on, holding the first five peaks; the same each time."""
-    curve = motion_curve(values)
+    curve = motion_curve(values, rule=rule)
 
-    plan = plan_keyframes(curve)
+    plan = plan_keyframes(curve, rule=rule)
 
     assert len(plan.indices) == 12
     assert plan.indices[0] == 0
     assert all(a < b for a, b in itertools.pairwise(plan.indices))
     assert plan.indices[-1] < 48
     assert set(curve.peaks[:5]) <= set(plan.indices)
-    assert plan_keyframes(curve) == plan
+    assert plan_keyframes(curve, rule=rule) == plan
 
 
 @pytest.mark.parametrize("level", [0.0, 0.7])
@@ -53,6 +54,31 @@ def test_the_lowest_valley_between_two_peaks_is_kept() -> None:
 
     assert curve.peaks == (12, 36)
     assert {0, 12, 24, 36} <= set(plan_keyframes(curve).indices)
+
+
+@given(CURVES)
+@settings(max_examples=150, deadline=None)
+def test_every_onset_lies_between_two_peaks_and_is_planned(values: list[float]) -> None:
+    """By the rule of onsets each peak has one valley, lower than it and later than the peak before; all are planned."""
+    curve = motion_curve(values, rule="onsets")
+    planned = set(plan_keyframes(curve, rule="onsets").indices)
+
+    assert len(curve.valleys) == len(curve.peaks)
+    for before, onset, peak in zip([0, *curve.peaks], curve.valleys, curve.peaks, strict=False):
+        assert before <= onset < peak
+        assert values[onset] < values[peak]
+    assert set(curve.valleys[:5]) <= planned
+
+
+def test_an_event_lies_between_two_keyframes() -> None:
+    """Sudden motion that dies away slowly: its first frame is a keyframe, and so is the last calm frame before it."""
+    frames = np.arange(48)
+    values = sum(np.where(frames >= event, np.exp(-(frames - event) / 4), 0.0) for event in (7, 22, 36))
+
+    curve = motion_curve(values, rule="onsets")
+
+    assert curve.peaks == (7, 22, 36)
+    assert {6, 7, 21, 22, 35, 36} <= set(plan_keyframes(curve, rule="onsets").indices)
 
 
 def test_a_gap_that_is_full_hands_its_frames_on() -> None:

@@ -52,3 +52,29 @@ def test_example_moves_when_it_is_heard(pipeline: KeyVIDPipeline, name: str) -> 
     score = score_video(generation.video.frames, described["event_times_s"])
     assert score.recall == 1
     assert score.precision >= 0.75
+
+
+@pytest.mark.parametrize("name", ["hammer", "dog", "violin"])
+def test_half_precision_plans_the_same_keyframes(pipeline: KeyVIDPipeline, name: str) -> None:
+    """Only the UNets run in half precision: what is heard, and where keyframes lie, does not depend on it."""
+    half = KeyVIDPipeline.from_pretrained("keyvid-mini", dtype=torch.bfloat16)
+    sound = read_audio(EXAMPLES / f"{name}.wav")
+
+    plans = [each.plan_keyframes(each.localize(sound)) for each in (pipeline, half)]
+
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("name", ["hammer", "dog"])
+def test_every_event_of_an_example_lies_between_keyframes(pipeline: KeyVIDPipeline, name: str) -> None:
+    """The calm before a hit and the hit itself are painted: one keyframe in the three frames before, one at it."""
+    events = [
+        round(time * pipeline.config.fps)
+        for time in json.loads((EXAMPLES / f"{name}.json").read_text())["event_times_s"]
+    ]
+
+    planned = pipeline.plan_keyframes(pipeline.localize(read_audio(EXAMPLES / f"{name}.wav"))).indices
+
+    for event in events:
+        assert any(event - 3 <= frame < event for frame in planned), event
+        assert any(event <= frame <= event + 1 for frame in planned), event

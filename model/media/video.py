@@ -109,6 +109,7 @@ def _command(
         color_trc="bt709",
         color_range="tv",
         acodec="aac",
+        aac_coder="fast",  # at this rate nearer to the sound than the default, which takes half as long again
         audio_bitrate=_AUDIO_BITS_PER_SECOND,
         movflags="+faststart",
         map_metadata=-1,

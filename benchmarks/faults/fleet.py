@@ -16,6 +16,7 @@ import httpx
 import psutil
 
 from service.settings import ServiceSettings
+from tests.process_tree import children_running
 from tests.servers import free_port
 from workers.database import Database, upgrade
 from workers.errors import StoreUnavailable
@@ -138,11 +139,7 @@ class Fleet:
     def runner(self, name: str) -> psutil.Process | None:
         """The runner of a worker, if it has one."""
         pid = self.pid(name)
-        try:
-            children = psutil.Process(pid).children() if pid else []
-            return next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
-        except psutil.NoSuchProcess:
-            return None
+        return next(iter(children_running(pid, "spawn_main")), None) if pid else None
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a member a signal."""

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from examples.demo import EXAMPLES, post_video, running_service
+from tests.process_tree import children_running
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class Service:
 
     def child(self, command: str) -> psutil.Process:
         """The supervised process that runs `keyvid COMMAND`."""
-        children = psutil.Process(self.supervisor.pid).children()
-        return next(child for child in children if command in child.cmdline())
+        return children_running(self.supervisor.pid, f"keyvid {command}")[0]
 
     def get(self, video_id: str) -> dict[str, Any]:
         """The Video object."""

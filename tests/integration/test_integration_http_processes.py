@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
-import psutil
 import pytest
 
 from tests import uploads
+from tests.process_tree import children_running
 from tests.servers import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psutil
 
 PROCESSES = 2
 START_S = 120.0  # generous: the machine may be busy
@@ -53,11 +55,7 @@ def answers(url: str) -> bool:
 
 def servers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The processes that answer."""
-    try:
-        children = psutil.Process(process.pid).children()
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    except psutil.NoSuchProcess:
-        return []
+    return children_running(process.pid, "spawn_main")
 
 
 def test_processes_share_the_work_and_are_replaced(tmp_path: Path) -> None:

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import uploads
+from tests.process_tree import children_running
 from tests.receivers import Receiver, receiving
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import psutil
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 WAIT_S = 120.0  # generous: the machine may be busy
@@ -79,8 +80,7 @@ class Watched:
 
     def child(self, command: str) -> psutil.Process:
         """The supervised process that runs `keyvid COMMAND`."""
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if command in child.cmdline())
+        return children_running(self.process.pid, f"keyvid {command}")[0]
 
 
 @pytest.fixture(scope="module")

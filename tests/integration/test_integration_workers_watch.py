@@ -10,6 +10,7 @@ import psutil
 import pytest
 from worker_installation import Installation, assert_gapless, is_alive, runner_of, wait_for
 
+from tests.process_tree import children_running
 from workers.jobs import EventType, JobStage, JobStatus, Terms
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_nothing_outlives_whom_it_worked_for(installation: Installation, victim:
     worker = installation.start_worker()
     installation.submit("encoder step_ms=1")
     runner = runner_of(worker)
-    wait_for(lambda: any("ffmpeg" in child.name() for child in runner.children()), "an encoder")
+    wait_for(lambda: bool(children_running(runner.pid, "ffmpeg")), "an encoder")
     family = [runner, *runner.children()]
     if victim == "runner":
         runner.kill()

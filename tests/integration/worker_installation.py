@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.process_tree import children_running
 from workers.broker import open_broker
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.database import Database
@@ -147,7 +148,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def runner_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
     """The runner of a worker."""
-    runners = [child for child in psutil.Process(worker.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    runners = children_running(worker.pid, "spawn_main")
     assert len(runners) == 1
     return runners[0]
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from tests.servers import (
     keeps_attributes,
@@ -15,6 +16,8 @@ from tests.servers import (
     redis_server,
     swift_server,
 )
+from workers.database import Database, upgrade
+from workers.tables import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +48,23 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The SQLAlchemy URL of a real PostgreSQL with an empty database."""
+def postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The SQLAlchemy URL of a job database of this version on a real PostgreSQL, in which tests leave things."""
     if postgres_folder() is None:
         missing("PostgreSQL")
     with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        upgrade(url)
         yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_database: str) -> str:
+    """The SQLAlchemy URL of an empty job database of this version on a real PostgreSQL."""
+    database = Database(postgres_database)  # one for the whole session: emptying it is faster than making it
+    with database.engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"))
+    database.close()
+    return postgres_database
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def _command(
         color_trc="bt709",
         color_range="tv",
         acodec="aac",
-        aac_coder="fast",  # at this rate nearer to the sound than the default, which takes half as long again
+        aac_coder="fast",  # at this rate it comes nearer to the sound than the default
         audio_bitrate=_AUDIO_BITS_PER_SECOND,
         movflags="+faststart",
         map_metadata=-1,

@@ -23,6 +23,7 @@ from model.interpolation.freenoise import (
     draw_permutations,
     reschedule,
 )
+from model.localization.plan import plan_keyframes
 from model.media.video import write_video
 from model.residual import bend_through, channel_scale, place_keyframes
 
@@ -131,7 +132,7 @@ def plain_latents(
 ) -> Tensor:
     """All latents `[1, C, 48, h, w]` of a clip; the arguments are those of the pipeline."""
     config, parts = pipeline.config, pipeline.components
-    plan = pipeline.plan_keyframes(pipeline.localize(audio)).indices
+    plan = plan_keyframes(pipeline.localize(audio), num_keyframes=config.num_keyframes).indices
     picture = image.pixels[None].to(pipeline.device)
     conditioning = pipeline.encode(image, audio, prompt)
 

@@ -137,11 +137,13 @@ def localize(
 ) -> None:
     """Hear the motion in AUDIO: its curve over 48 frames, and the keyframes that would be painted."""
     with _command():
+        from model.localization.plan import plan_keyframes
+
         sound = _read_sound(audio, start_s=audio_start)
         pipeline = _load(model, device, localizer=localizer)
         fps = pipeline.config.fps
         curve = pipeline.localize(sound.clip)
-        plan = pipeline.plan_keyframes(curve)
+        plan = plan_keyframes(curve, num_keyframes=pipeline.config.num_keyframes)
         if plot is not None:
             from model.plot import plot_motion
 

@@ -8,7 +8,7 @@ Files are not this module's business: `model.media` reads and writes them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -64,17 +64,22 @@ class VideoClip:
         return len(self.frames) / self.fps
 
 
+PeakRule = Literal["paper", "onsets"]
+
+
 @dataclass(frozen=True, slots=True)
 class MotionCurve:
     """How much the picture should move in each video frame, as heard from the sound.
 
-    `values` has one score per frame (48), nominally in [0, 1]; `peaks` and `valleys` are frame indices.
+    `values` has one score per frame (48), nominally in [0, 1]; `peaks` and `valleys` are frame indices, as `rule` finds
+    them.
     Source: KeyVID, Appendix B.
     """
 
     values: tuple[float, ...]
     peaks: tuple[int, ...]
     valleys: tuple[int, ...]
+    rule: PeakRule = "paper"
 
 
 @dataclass(frozen=True, slots=True)

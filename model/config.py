@@ -25,8 +25,8 @@ from model.networks.resampler import ResamplerConfig
 from model.networks.unet import UNetConfig
 
 if TYPE_CHECKING:
+    from model.clips import PeakRule
     from model.generation import GenerationParams
-    from model.localization.plan import KeyframeRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ class ModelConfig:
         return self.video.frames / self.fps
 
     @property
-    def keyframe_rule(self) -> KeyframeRule:
-        """How keyframes are found in a motion curve; the paper's where there is no localizer."""
-        return "paper" if self.localizer is None else self.localizer.keyframe_rule
+    def peak_rule(self) -> PeakRule:
+        """How peaks and valleys are found in a motion curve; the paper's way where there is no localizer."""
+        return "paper" if self.localizer is None else self.localizer.peak_rule
 
 
 def keyvid_512() -> ModelConfig:
@@ -205,7 +205,7 @@ def keyvid_mini() -> ModelConfig:
         image_encoder=image,
         resampler=resampler,
         audio_encoder=trunk,
-        localizer=LocalizerConfig(trunk=trunk, head="per_step", keyframe_rule="onsets"),
+        localizer=LocalizerConfig(trunk=trunk, head="per_step", peak_rule="onsets"),
         keyframes_unet=unet,
         interpolation_unet=unet,
         codec=codec,

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from model.clips import KeyframePlan, MotionCurve
+from model.clips import KeyframePlan, MotionCurve, PeakRule
 from model.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["localization", "keyframes", "interpolation"]
 _DENOISED: tuple[Stage, ...] = ("keyframes", "interpolation")
+_PEAK_RULES: tuple[PeakRule, ...] = get_args(PeakRule)
 InterpolationMode = Literal["released", "freenoise"]
 Preset = Literal["exact", "balanced", "fast"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -131,6 +132,7 @@ class GenerationState:
             "curve.values": torch.tensor(self.curve.values, dtype=torch.float64),
             "curve.peaks": torch.tensor(self.curve.peaks, dtype=torch.int64),
             "curve.valleys": torch.tensor(self.curve.valleys, dtype=torch.int64),
+            "curve.rule": torch.tensor([_PEAK_RULES.index(self.curve.rule)]),
             "plan.indices": torch.tensor(self.plan.indices, dtype=torch.int64),
             "plan.num_frames": torch.tensor([self.plan.num_frames]),
         }
@@ -156,6 +158,7 @@ class GenerationState:
                 values=tuple(tensors["curve.values"].tolist()),
                 peaks=tuple(tensors["curve.peaks"].tolist()),
                 valleys=tuple(tensors["curve.valleys"].tolist()),
+                rule=_PEAK_RULES[int(tensors.get("curve.rule", 0))],  # older workers know the paper's only
             )
             plan = KeyframePlan(tuple(tensors["plan.indices"].tolist()), int(tensors["plan.num_frames"]))
             denoising = None

@@ -22,6 +22,7 @@ from model.interpolation.interpolator import interpolate
 from model.keyframes.generator import generate_keyframes
 from model.localization.lending import borrow_listener, lender_of
 from model.localization.listener import REQUEST, Listener, spectrogram
+from model.localization.plan import plan_keyframes
 from model.media.faces import NO_FACE, find_face
 from model.media.reference_compat import as_released_loader, through_video
 from model.memory_plan import plan_memory
@@ -242,16 +243,10 @@ class KeyVIDPipeline:
 
         Raises: KeyframesNeeded when there is no localizer, the model's own or another's.
         """
-        listener = self._listener()
+        if self.listener is None:
+            raise KeyframesNeeded(f"{self.config.name} has no localizer: its keyframes must be given")
         with self.placement.using("localizer"):
-            return listener.hear(audio, device=self.device)
-
-    def plan_keyframes(self, curve: MotionCurve) -> KeyframePlan:
-        """The keyframes to which a curve that was heard leads (KeyVID, Algorithm 1).
-
-        Raises: KeyframesNeeded as `localize` does.
-        """
-        return self._listener().plan(curve, num_keyframes=self.config.num_keyframes)
+            return self.listener.hear(audio, device=self.device)
 
     @torch.inference_mode()
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
@@ -306,17 +301,13 @@ class KeyVIDPipeline:
                     return
                 yield chunk
 
-    def _listener(self) -> Listener:
-        if self.listener is None:
-            raise KeyframesNeeded(f"{self.config.name} has no localizer: its keyframes must be given")
-        return self.listener
-
     def _plan(self, audio: AudioClip, chosen: tuple[int, ...] | None) -> GenerationState:
         """The caller's keyframes, with what was heard beside them; without any, those that were heard."""
         frames, count = self.config.video.frames, self.config.num_keyframes
         if chosen is None:
             curve = self.localize(audio)
-            return GenerationState(curve, self.plan_keyframes(curve), keyframe_source=self._listener().name)
+            plan = plan_keyframes(curve, num_keyframes=count)
+            return GenerationState(curve, plan, keyframe_source=self.listener.name if self.listener else None)
         if len(chosen) != count or chosen[-1] >= frames:
             raise InvalidParams(f"{self.config.name} paints {count} keyframes, at most frame {frames - 1}")
         curve = MotionCurve((0.0,) * frames, (), ()) if self.listener is None else self.localize(audio)

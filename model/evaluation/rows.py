@@ -65,7 +65,8 @@ class Subject:
 
     def localized(self) -> KeyframePlan:
         """Keyframes where the localizer hears motion."""
-        return self.pipeline.plan_keyframes(self.pipeline.localize(self.scene.audio))
+        heard = self.pipeline.localize(self.scene.audio)
+        return plan_keyframes(heard, num_keyframes=self.pipeline.config.num_keyframes)
 
     def uniform(self) -> KeyframePlan:
         """Keyframes at equal distances."""
@@ -73,11 +74,10 @@ class Subject:
 
     def at_true_peaks(self) -> KeyframePlan:
         """Keyframes where the true motion curve leads to."""
+        config = self.pipeline.config
         motion = motion_of(drawn_displacement(self.truth, self.codec))
         curve = normalized_curve(torch.from_numpy(motion)[None])[0].tolist()
-        rule = self.pipeline.config.keyframe_rule
-        read = motion_curve(curve, rule=rule)
-        return plan_keyframes(read, num_keyframes=self.pipeline.config.num_keyframes, rule=rule)
+        return plan_keyframes(motion_curve(curve, rule=config.peak_rule), num_keyframes=config.num_keyframes)
 
 
 @dataclass(frozen=True, slots=True)

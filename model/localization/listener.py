@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.clips import AudioClip
-from model.localization.plan import motion_curve, plan_keyframes
+from model.localization.plan import motion_curve
 from model.media.mel import SAMPLE_RATE_HZ, log_mel, log_mel_batch, normalize_loudness, resample
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from model.clips import KeyframePlan, MotionCurve
+    from model.clips import MotionCurve
     from model.config import ModelConfig
     from model.localization.network import Localizer
 
@@ -36,14 +36,7 @@ class Listener:
     def hear(self, audio: AudioClip, *, device: torch.device) -> MotionCurve:
         """Motion curve of the first 2 s (KeyVID sec. 3.2)."""
         mel = spectrogram(audio, self.config, num_frames=self.localizer.config.trunk.mel_frames)
-        return motion_curve(self.localizer(mel.to(device))[0].tolist(), rule=self.localizer.config.keyframe_rule)
-
-    def plan(self, curve: MotionCurve, *, num_keyframes: int) -> KeyframePlan:
-        """Keyframes of a curve that it heard.
-
-        Raises: ValueError when the curve has fewer frames than keyframes are asked for.
-        """
-        return plan_keyframes(curve, num_keyframes=num_keyframes, rule=self.localizer.config.keyframe_rule)
+        return motion_curve(self.localizer(mel.to(device))[0].tolist(), rule=self.localizer.config.peak_rule)
 
 
 def spectrogram(audio: AudioClip, config: ModelConfig, *, num_frames: int) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.clips import PeakRule  # noqa: TC001  (model.serialization reads the hints of fields)
 from model.encoders.audio import AudioTrunk, AudioTrunkConfig
-from model.localization.plan import KeyframeRule  # noqa: TC001  (model.serialization reads the hints of fields)
 
 HeadKind = Literal["token_mixing", "per_step"]
 
@@ -24,7 +24,7 @@ class LocalizerConfig:
             alone (the paper's description), so that the trunk needs one column per step.
         hidden: features per step.
         num_steps: scores per clip.
-        keyframe_rule: how keyframes are found in its curve.
+        peak_rule: how peaks and valleys are found in its curve.
     Raises: ValueError when a `per_step` head gets another number of columns.
     """
 
@@ -32,7 +32,7 @@ class LocalizerConfig:
     head: HeadKind = "token_mixing"
     hidden: int = 16
     num_steps: int = 48
-    keyframe_rule: KeyframeRule = "paper"
+    peak_rule: PeakRule = "paper"
 
     def __post_init__(self) -> None:
         columns = self.trunk.grid[1]

@@ -1,14 +1,13 @@
 """Motion curve to keyframe plan: peaks and valleys, then Algorithm 1 of the paper.
 
-Both go by a `KeyframeRule`: `paper` is the paper's, `onsets` chooses frames that an event lies between
-(docs/decisions/0006).
+Peaks and valleys are found by the paper's rule, or so that each event lies between two of them (docs/decisions/0006).
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +18,15 @@ from model.clips import KeyframePlan, MotionCurve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-KeyframeRule = Literal["paper", "onsets"]
+    from model.clips import PeakRule
 
 NUM_KEYFRAMES = 12
 
 _SMOOTHING_FRAMES = 5
 _MIN_DISTANCE_FRAMES = 5
 _MIN_PROMINENCE = 0.1
-# By the rule of onsets: lower ripples of a steady sound are no events, and what is lower above the lowest frame between
-# two peaks is still the calm before the second.
+# By the rule of onsets: a peak that is lower than this share of the curve's range is a ripple of a steady sound, and
+# until this share of a rise has happened it is still calm.
 _ONSET_SHARE = 0.2
 # A curve that hardly varies is a sound without events; stretching it to [0, 1] would turn its ripples into peaks.
 _FLAT_RANGE = 0.02
@@ -55,7 +54,7 @@ def find_peaks_and_valleys(
     return tuple(int(peak) for peak in peaks), tuple(int(valley) for valley in valleys)
 
 
-def motion_curve(scores: Sequence[float] | FloatArray, *, rule: KeyframeRule = "paper") -> MotionCurve:
+def motion_curve(scores: Sequence[float] | FloatArray, *, rule: PeakRule = "paper") -> MotionCurve:
     """Motion curve of raw scores, with the peaks and valleys of its min-max normalised form.
 
     `paper` smooths it first. `onsets` does not, and each peak has one valley: the last calm frame before it. A flat
@@ -68,7 +67,7 @@ def motion_curve(scores: Sequence[float] | FloatArray, *, rule: KeyframeRule = "
     else:
         peaks, _ = find_peaks_and_valleys(normalised, min_prominence=_ONSET_SHARE)
         valleys = _onsets(normalised, peaks)
-    return MotionCurve(tuple(float(value) for value in values), peaks, valleys)
+    return MotionCurve(tuple(float(value) for value in values), peaks, valleys, rule)
 
 
 def _onsets(curve: FloatArray, peaks: Sequence[int]) -> tuple[int, ...]:
@@ -108,22 +107,18 @@ class KeyframeChoice:
         return tuple(sorted([*self.base, *filling]))
 
 
-def plan_keyframes(
-    curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES, rule: KeyframeRule = "paper"
-) -> KeyframePlan:
+def plan_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframePlan:
     """Choose the keyframes: frame 0, the first peaks, the lowest valley between neighbours, the rest in proportion.
 
-    By the rule of onsets the first peak's valley is chosen too. `rule` is the one that the curve was read by.
+    Where valleys are onsets the first peak's is chosen too.
 
     Raises: ValueError when the curve has fewer frames than keyframes are asked for.
     Source: KeyVID, Algorithm 1.
     """
-    return KeyframePlan(choose_keyframes(curve, num_keyframes=num_keyframes, rule=rule).indices(), len(curve.values))
+    return KeyframePlan(choose_keyframes(curve, num_keyframes=num_keyframes).indices(), len(curve.values))
 
 
-def choose_keyframes(
-    curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES, rule: KeyframeRule = "paper"
-) -> KeyframeChoice:
+def choose_keyframes(curve: MotionCurve, *, num_keyframes: int = NUM_KEYFRAMES) -> KeyframeChoice:
     """Run Algorithm 1, whose free choices (which peaks, which valley, rounding) are made in the order of time.
 
     Raises: ValueError when the curve has fewer frames than keyframes are asked for.
@@ -134,7 +129,7 @@ def choose_keyframes(
     smoothed = smooth(_normalise(np.asarray(curve.values)))
     peaks = [peak for peak in curve.peaks if peak > 0][: num_keyframes // 2 - 1]
     valleys = []
-    for left, right in itertools.pairwise(peaks if rule == "paper" else [0, *peaks]):
+    for left, right in itertools.pairwise(peaks if curve.rule == "paper" else [0, *peaks]):
         between = [valley for valley in curve.valleys if left < valley < right]
         if between:
             valleys.append(min(between, key=lambda frame: smoothed[frame]))

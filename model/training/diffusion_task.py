@@ -174,9 +174,8 @@ class DiffusionTask(TrainingTask):
         """Indices that the motion curve `[T]` plans, or now and then random ones, always with frame 0."""
         count = self.config.num_keyframes
         if torch.rand(()) < self.mixture.planned_share:
-            rule = self.config.keyframe_rule
-            read = motion_curve(curve.cpu().numpy().astype(np.float64), rule=rule)
-            return list(plan_keyframes(read, num_keyframes=count, rule=rule).indices)
+            read = motion_curve(curve.cpu().numpy().astype(np.float64), rule=self.config.peak_rule)
+            return list(plan_keyframes(read, num_keyframes=count).indices)
         others = torch.randperm(len(curve) - 1)[: count - 1] + 1
         return [0, *sorted(others.tolist())]
 

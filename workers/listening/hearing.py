@@ -40,11 +40,13 @@ class Hearing:
         """
         import torch  # noqa: PLC0415 - loaded by now
 
+        from model.localization.plan import plan_keyframes  # noqa: PLC0415
+
         if self.listener is None:
             raise CannotHear
         with torch.inference_mode():
             curve = self.listener.hear(_clip_of(wav), device=torch.device("cpu"))
-        plan = self.listener.plan(curve, num_keyframes=self.num_keyframes)
+        plan = plan_keyframes(curve, num_keyframes=self.num_keyframes)
         return Keyframes(plan.indices, curve.values, curve.peaks, curve.valleys, source=self.listener.name)
 
 

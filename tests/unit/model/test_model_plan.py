@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.clips import KeyframePlan, MotionCurve
-from model.localization.plan import KeyframeRule, motion_curve, plan_keyframes
+from model.clips import KeyframePlan, MotionCurve, PeakRule
+from model.localization.plan import motion_curve, plan_keyframes
 
 CURVES = st.lists(st.floats(-2, 2), min_size=48, max_size=48)
 
@@ -18,18 +18,18 @@ CURVES = st.lists(st.floats(-2, 2), min_size=48, max_size=48)
 @pytest.mark.parametrize("rule", ["paper", "onsets"])
 @given(values=CURVES)
 @settings(max_examples=150, deadline=None)
-def test_every_curve_has_a_plan(values: list[float], rule: KeyframeRule) -> None:
+def test_every_curve_has_a_plan(values: list[float], rule: PeakRule) -> None:
     """Twelve ascending frames from 0 on, holding the first five peaks; the same each time."""
     curve = motion_curve(values, rule=rule)
 
-    plan = plan_keyframes(curve, rule=rule)
+    plan = plan_keyframes(curve)
 
     assert len(plan.indices) == 12
     assert plan.indices[0] == 0
     assert all(a < b for a, b in itertools.pairwise(plan.indices))
     assert plan.indices[-1] < 48
     assert set(curve.peaks[:5]) <= set(plan.indices)
-    assert plan_keyframes(curve, rule=rule) == plan
+    assert plan_keyframes(curve) == plan
 
 
 @pytest.mark.parametrize("level", [0.0, 0.7])
@@ -61,7 +61,7 @@ def test_the_lowest_valley_between_two_peaks_is_kept() -> None:
 def test_every_onset_lies_between_two_peaks_and_is_planned(values: list[float]) -> None:
     """By the rule of onsets each peak has one valley, lower than it and later than the peak before; all are planned."""
     curve = motion_curve(values, rule="onsets")
-    planned = set(plan_keyframes(curve, rule="onsets").indices)
+    planned = set(plan_keyframes(curve).indices)
 
     assert len(curve.valleys) == len(curve.peaks)
     for before, onset, peak in zip([0, *curve.peaks], curve.valleys, curve.peaks, strict=False):
@@ -78,7 +78,7 @@ def test_an_event_lies_between_two_keyframes() -> None:
     curve = motion_curve(values, rule="onsets")
 
     assert curve.peaks == (7, 22, 36)
-    assert {6, 7, 21, 22, 35, 36} <= set(plan_keyframes(curve, rule="onsets").indices)
+    assert {6, 7, 21, 22, 35, 36} <= set(plan_keyframes(curve).indices)
 
 
 def test_a_gap_that_is_full_hands_its_frames_on() -> None:

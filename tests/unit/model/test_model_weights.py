@@ -10,6 +10,7 @@ import torch
 
 from model.evaluation.sync import score_video
 from model.generation import GenerationParams
+from model.localization.plan import plan_keyframes
 from model.media.audio import read_audio
 from model.media.image import read_image
 from model.pipeline import KeyVIDPipeline
@@ -60,7 +61,7 @@ def test_half_precision_plans_the_same_keyframes(pipeline: KeyVIDPipeline, name:
     half = KeyVIDPipeline.from_pretrained("keyvid-mini", dtype=torch.bfloat16)
     sound = read_audio(EXAMPLES / f"{name}.wav")
 
-    plans = [each.plan_keyframes(each.localize(sound)) for each in (pipeline, half)]
+    plans = [plan_keyframes(each.localize(sound)) for each in (pipeline, half)]
 
     assert plans[0] == plans[1]
 
@@ -73,7 +74,7 @@ def test_every_event_of_an_example_lies_between_keyframes(pipeline: KeyVIDPipeli
         for time in json.loads((EXAMPLES / f"{name}.json").read_text())["event_times_s"]
     ]
 
-    planned = pipeline.plan_keyframes(pipeline.localize(read_audio(EXAMPLES / f"{name}.wav"))).indices
+    planned = plan_keyframes(pipeline.localize(read_audio(EXAMPLES / f"{name}.wav"))).indices
 
     for event in events:
         assert any(event - 3 <= frame < event for frame in planned), event

@@ -20,7 +20,7 @@ import sys
 from model.errors import KeyVIDError
 from model.memory_plan import describe
 try:
-    print(describe(sys.argv[1], sys.argv[2]))
+    sys.stdout.write(describe(sys.argv[1], sys.argv[2]))
 except KeyVIDError as error:
     sys.exit(str(error))
 """

@@ -46,9 +46,6 @@ class Localization(BaseModel):
         description="One motion score for each frame, nominally 0 to 1.", examples=[[0.02, 0.31, 0.97]]
     )
     peaks: list[int] = Field(description="Frames where most moves.", examples=[[9, 26]])
-    valleys: list[int] = Field(
-        description="Calm frames: the last one before each peak (`keyvid-mini`), or the lowest between two.",
-        examples=[[4, 17]],
-    )
+    valleys: list[int] = Field(description="Calm frames, each before a peak or between two.", examples=[[4, 17]])
     keyframes: KeyframePlan = Field(description="The frames that a video would be built from.")
     audio: InputAudio = Field(description="The sound, and the part of it that was heard.")

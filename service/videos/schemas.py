@@ -241,10 +241,7 @@ class VideoKeyframes(_Answer):
         description="How much moves in each of the 48 frames, as heard.", examples=[[0.02, 0.31, 0.97]]
     )
     peaks: list[int] = Field(description="Frames at which most moves.", examples=[[9, 26]])
-    valleys: list[int] = Field(
-        description="Calm frames: the last one before each peak (`keyvid-mini`), or the lowest between two.",
-        examples=[[4, 17]],
-    )
+    valleys: list[int] = Field(description="Calm frames, each before a peak or between two.", examples=[[4, 17]])
     source: str | None = Field(
         None,
         description="Model whose localizer chose the frames; `request` when the caller did.",

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clocks import FakeClock
+from tests.receivers import Receiver, receiving
 from workers.database import Database, upgrade
 from workers.job_store import JobStore
 from workers.settings import Settings
 from workers.storage import open_storage
+from workers.webhooks.dispatcher import Dispatcher
+from workers.webhooks.due import DueDeliveries
+from workers.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,3 +73,29 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
         return open_storage(Settings(data_dir=tmp_path))
     server: S3Server = request.getfixturevalue("s3_server")
     return open_storage(Settings(data_dir=tmp_path, **server.new_bucket(f"contract-{secrets.token_hex(8)}")))
+
+
+@pytest.fixture
+def timed_store(timed_database: Database) -> JobStore:
+    """A job store that goes by the fake clock."""
+    return JobStore(timed_database, max_attempts=2, retention_s=1e6)
+
+
+@pytest.fixture
+def webhooks(timed_database: Database) -> WebhookStore:
+    """The webhooks of the same database."""
+    return WebhookStore(timed_database)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that says 204."""
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture
+def dispatcher(timed_database: Database, tmp_path: Path) -> Dispatcher:
+    """A dispatcher without chance, which may reach this machine."""
+    settings = Settings(data_dir=tmp_path, webhook_private_hosts=("127.0.0.1",), webhook_timeout_seconds=5)
+    return Dispatcher(settings, DueDeliveries(timed_database), jitter=lambda: 1.0)

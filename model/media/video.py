@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import select
 import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from model.clips import AudioClip
 
 _FINISH_SECONDS = 60.0
+_PIPE_BYTES = 1 << 20  # what Linux allows everybody: two frames of 320x512
 _AUDIO_BITS_PER_SECOND = 160_000
 # A fixed number of threads, so that the same frames give the same bytes whatever the machine.
 _ENCODER_THREADS = 2
@@ -65,7 +68,7 @@ def write_video(
         with _encoder(command, path) as pipe:
             written = 0
             for chunk in _chain(first, frames):
-                pipe.write(chunk.cpu().contiguous().numpy().tobytes())
+                pipe.write(chunk.cpu().contiguous().numpy().data)
                 written += len(chunk)
                 if on_frames is not None:
                     on_frames(written)
@@ -126,15 +129,17 @@ def _command(
 def _encoder(command: list[str], path: Path) -> Iterator[IO[bytes]]:
     """Run FFmpeg and yield its input; leaving waits for the file, an error ends FFmpeg and removes it."""
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError as error:
         raise EncodeFailed("The video encoder could not be started.") from error
     is_done = False
     try:
-        if process.stdin is None:
+        if process.stdin is None or process.stdout is None:
             raise EncodeFailed
+        _widen(process.stdin)
         yield process.stdin
         process.stdin.close()
+        select.select([process.stdout], [], [], _FINISH_SECONDS)  # FFmpeg says nothing there: it closes as it ends
         if process.wait(_FINISH_SECONDS) != 0:
             raise EncodeFailed
         is_done = True
@@ -148,3 +153,12 @@ def _encoder(command: list[str], path: Path) -> Iterator[IO[bytes]]:
             with suppress(BrokenPipeError):  # what is left in the buffer has no reader any more
                 if process.stdin is not None:
                     process.stdin.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold the next frames while FFmpeg works on the last; by itself Linux lets it hold 64 KiB."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # not granted beyond what a user's pipes may hold together: it only takes longer
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

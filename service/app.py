@@ -19,6 +19,7 @@ from service.access import session_routes as sessions
 from service.access.gate import Gate
 from service.access.headers import SecurityHeaders
 from service.admin import routes as admin
+from service.bell import Bell
 from service.dependencies import Resources, State
 from service.events import EventFeed
 from service.files import routes as files
@@ -100,6 +101,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         keys = KeyStore(store.database, default_limits=default_limits(settings))
         storage = await run_in_threadpool(open_storage, settings)
         broker = open_broker(settings)
+        bell = Bell(broker.send_ticket)
         tracer = open_tracer(settings, process="api")
         await run_in_threadpool(partial(SANDBOXES.start, at_once=settings.max_probes))
         places = QueuePlaces(store)
@@ -111,7 +113,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     settings=settings,
                     store=store,
                     storage=storage,
-                    send_ticket=broker.send_ticket,
+                    bell=bell,
                     is_broker_up=broker.is_up,
                     feed=feed,
                     forecasts=Forecasts(store.database),
@@ -137,6 +139,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await following
             tracer.close()
+            bell.close()
             broker.close()
             store.close()
 

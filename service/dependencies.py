@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from service.access.gate import Gate
 from service.access.guard import PrincipalDep
+from service.bell import Bell
 from service.events import EventFeed
 from service.files.service import FileService
 from service.localizations.listener import ListenerLine
@@ -38,7 +39,7 @@ class Resources:
     settings: ServiceSettings
     store: JobStore
     storage: BlobStore
-    send_ticket: Callable[[], bool]
+    bell: Bell
     is_broker_up: Callable[[], bool]
     feed: EventFeed
     forecasts: Forecasts
@@ -92,6 +93,7 @@ async def get_videos(resources: ResourcesDep, principal: PrincipalDep) -> VideoS
         settings=resources.settings,
         forecasts=resources.forecasts,
         places=resources.places,
+        bell=resources.bell,
         caller=principal,
     )
 

@@ -103,7 +103,8 @@ class JobRun:
 
     def _run(self) -> RunnerNeeds:
         try:
-            checkpoints = self._persist(lambda: self.store.checkpoints(self.job.id)) or ()
+            is_first = self.lease.fence == 1  # nobody before it left anything
+            checkpoints = () if is_first else self._persist(lambda: self.store.checkpoints(self.job.id)) or ()
             self.runner.send(
                 RunJob(
                     self.job.id,
@@ -116,7 +117,6 @@ class JobRun:
             )
             reach(Failpoint.JOB_SENT)
             while True:
-                self.tick()
                 report = self.runner.receive(timeout_s=TICK_S)
                 self._look_after_lease()
                 if report is not None:
@@ -129,6 +129,7 @@ class JobRun:
                 if self._stop is not None and time.monotonic() > self._stop_deadline:
                     logger.warning("runner_ignored_stop", reason=self._stop)
                     return self._end_by_force()
+                self.tick()
         except RunnerDied:
             logger.warning("runner_died", pid=self.runner.pid)
             self.runner.kill()

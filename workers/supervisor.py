@@ -123,7 +123,7 @@ class Supervisor:
         job, lease = claimed
         with named(job.origin, job_id=job.id, attempt=job.attempt):
             meter = self._meter(job)
-            self._enter(WorkerState.BUSY, job_id=job.id)
+            self._become(WorkerState.BUSY, job_id=job.id)  # the run's first tick tells the roster
             run = JobRun(
                 job=job,
                 lease=lease,
@@ -209,11 +209,14 @@ class Supervisor:
             self._beat_if_due()
             self._draining.wait(START_TICK_S)
 
-    def _enter(self, state: WorkerState, *, job_id: str | None = None) -> None:
+    def _enter(self, state: WorkerState) -> None:
+        self._become(state)
+        self._beat_if_due()
+
+    def _become(self, state: WorkerState, *, job_id: str | None = None) -> None:
         if (state, job_id) != (self._state, self._job_id):
             self._state, self._job_id = state, job_id
             self._beat_at = 0.0
-        self._beat_if_due()
 
     def _beat_if_due(self) -> None:
         now = time.monotonic()

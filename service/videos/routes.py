@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.access.guard import GUARD_VIDEOS
@@ -49,7 +49,6 @@ _CREATE_BODY = form_body(
 async def create_video(
     request: Request,
     response: Response,
-    background: BackgroundTasks,
     *,
     resources: ResourcesDep,
     videos: VideosDep,
@@ -72,8 +71,6 @@ async def create_video(
         video = await anyio.to_thread.run_sync(
             partial(videos.create, form, idempotency_key=idempotency_key), limiter=resources.intake_limiter
         )
-    # Behind the answer, because a dead broker takes its time; a ticket that is never sent only costs a few seconds.
-    background.add_task(resources.send_ticket)
     response.headers["Location"] = video.links.self
     return video
 
@@ -159,14 +156,10 @@ def cancel_video(video_id: str, response: Response, videos: VideosDep) -> Video:
         **problems(404, 409, 410, 422, 503),
     },
 )
-def retry_video(
-    video_id: str, response: Response, background: BackgroundTasks, resources: ResourcesDep, videos: VideosDep
-) -> Video:
+def retry_video(video_id: str, response: Response, videos: VideosDep) -> Video:
     """Make a failed or cancelled video once more, from the same inputs and seed, as a video of its own."""
     video, is_new = videos.retry(video_id)
-    if is_new:
-        background.add_task(resources.send_ticket)
-    else:
+    if not is_new:
         response.status_code = 200
     response.headers["Location"] = video.links.self
     return video

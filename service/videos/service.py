@@ -35,6 +35,7 @@ from workers.result_cache import seed_of
 
 if TYPE_CHECKING:
     from service.access.principal import Principal
+    from service.bell import Bell
     from service.content import Content
     from service.media.signature import Kind
     from service.media.validation import CheckedUpload, Upload
@@ -73,6 +74,7 @@ class VideoService:
     settings: ServiceSettings
     forecasts: Forecasts
     places: QueuePlaces
+    bell: Bell
     caller: Principal
 
     @property
@@ -147,6 +149,7 @@ class VideoService:
             cached=cached,
             origin=self.caller.origin,
         )
+        self.bell.ring()
         logger.info("video_accepted", job_id=job.id)
         return self._describe(job)
 
@@ -189,6 +192,7 @@ class VideoService:
             video_id, tenant=self.tenant, api_key_id=self.caller.key_id, origin=self.caller.origin
         )
         if is_new:
+            self.bell.ring()
             logger.info("video_accepted", job_id=job.id, retried_from=video_id)
         return self._describe(job), is_new
 

@@ -135,7 +135,7 @@ class LatentFlowCodec:
                     align_corners=False,
                 )
                 lit.mul_(_enlarge(gains[one], height=height, width=width).exp_())
-                lit.add_(_enlarge(glows[one], height=height, width=width) * colour)
+                lit.addcmul_(_enlarge(glows[one], height=height, width=width), colour)
                 drawn[number] = lit.clamp_(0, 1).mul_(255).round_()[0].permute(1, 2, 0)
         return drawn
 

@@ -67,7 +67,7 @@ faults: $(VENV)/.installed-dev ## prove that nothing is lost: kill everything, e
 load: $(VENV)/.installed-dev ## measure creates, polls, uploads and a soak (6 minutes; OPTIONS=--soak-hours 2)
 	@$(BIN)/python -m benchmarks.load $(OPTIONS)
 
-train-mini: $(VENV)/.installed ## train keyvid-mini from a seed into runs/ (an hour and a half on two cores)
+train-mini: $(VENV)/.installed ## train keyvid-mini from a seed into runs/ (two hours on two cores)
 	@$(BIN)/keyvid train --out runs/keyvid-mini
 
 evaluate-mini: $(VENV)/.installed-dev ## measure keyvid-mini on held-out clips into runs/ (40 minutes on two cores)

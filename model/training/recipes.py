@@ -97,7 +97,7 @@ def mini_diffusion() -> Recipe:
     """
     return Recipe(
         task="diffusion",
-        steps=1500,
+        steps=2500,
         batch_size=24,
         optimisation=Optimisation(learning_rate=1.2e-3, ema_decay=0.995),
         clips=ClipSchedule(first_seed=DIFFUSION_SEED, num_clips=20_480, ready=5_120, per_step=8),

@@ -75,7 +75,7 @@ def pulse(score: Score, decay_s: float) -> Field:
 def opening(score: Score) -> Field:
     """Mouths and notes: open within a frame of the onset, hold, close evenly and slowly.
 
-    Before the next onset they close to half of what that one opens, however soon it comes.
+    Before the next onset they close to 15 % of what that one opens, however soon it comes.
     """
     curve = np.zeros(NUM_FRAMES, np.float32)
     contacts, efforts = (*score.contact_frames, NUM_FRAMES + 12), (*score.efforts, 1.0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import select
 import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -139,8 +139,8 @@ def _encoder(command: list[str], path: Path) -> Iterator[IO[bytes]]:
         _widen(process.stdin)
         yield process.stdin
         process.stdin.close()
-        select.select([process.stdout], [], [], _FINISH_SECONDS)  # FFmpeg says nothing there: it closes as it ends
-        if process.wait(_FINISH_SECONDS) != 0:
+        # Nothing is said there, and it closes as FFmpeg ends: `process.wait` alone looks every so often, and is late.
+        if not wait([process.stdout.fileno()], _FINISH_SECONDS) or process.wait(_FINISH_SECONDS) != 0:
             raise EncodeFailed
         is_done = True
     except (BrokenPipeError, subprocess.TimeoutExpired) as error:

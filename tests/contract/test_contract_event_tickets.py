@@ -10,19 +10,13 @@ from contract_requests import video_request
 
 from workers.errors import JobNotFound
 from workers.event_tickets import LIFE_S, EventTickets
-from workers.job_store import JobStore
 
 if TYPE_CHECKING:
     from tests.clocks import FakeClock
     from workers.database import Database
+    from workers.job_store import JobStore
 
 TENANT = "default"
-
-
-@pytest.fixture
-def store(timed_database: Database) -> JobStore:
-    """A job store that goes by the fake clock."""
-    return JobStore(timed_database, max_attempts=2, retention_s=1000)
 
 
 @pytest.fixture
@@ -32,14 +26,14 @@ def tickets(timed_database: Database) -> EventTickets:
 
 
 @pytest.fixture
-def job_id(store: JobStore) -> str:
+def job_id(timed_store: JobStore) -> str:
     """A job to follow."""
-    return store.create(video_request(), tenant=TENANT, metadata={}).id
+    return timed_store.create(video_request(), tenant=TENANT, metadata={}).id
 
 
-def test_ticket_works_once_for_its_own_job(store: JobStore, tickets: EventTickets, job_id: str) -> None:
+def test_ticket_works_once_for_its_own_job(timed_store: JobStore, tickets: EventTickets, job_id: str) -> None:
     """Another job does not take it, and a second use finds nothing."""
-    other = store.create(video_request(), tenant=TENANT, metadata={}).id
+    other = timed_store.create(video_request(), tenant=TENANT, metadata={}).id
     ticket = tickets.issue(job_id, tenant=TENANT)
 
     assert tickets.redeem(ticket.secret, job_id=other) is None
@@ -58,11 +52,13 @@ def test_ticket_is_too_old_after_a_minute(tickets: EventTickets, clock: FakeCloc
     assert tickets.redeem(late.secret, job_id=job_id) is None
 
 
-def test_ticket_is_for_the_owner_of_a_job_that_is_there(store: JobStore, tickets: EventTickets, job_id: str) -> None:
+def test_ticket_is_for_the_owner_of_a_job_that_is_there(
+    timed_store: JobStore, tickets: EventTickets, job_id: str
+) -> None:
     """Neither another tenant nor the owner of a deleted job gets one."""
     with pytest.raises(JobNotFound):
         tickets.issue(job_id, tenant="other")
-    store.delete(job_id, tenant=TENANT)
+    timed_store.delete(job_id, tenant=TENANT)
     with pytest.raises(JobNotFound):
         tickets.issue(job_id, tenant=TENANT)
 

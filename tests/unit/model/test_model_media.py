@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import av
@@ -311,6 +312,20 @@ def test_a_failing_encoder_is_named_without_paths(tmp_path: Path, program: str) 
     with pytest.raises(EncodeFailed) as failed:
         write_video(frames().split(8), tone(), tmp_path / "a.mp4", fps=24, num_frames=48, ffmpeg_path=program)
     assert "/" not in str(failed.value)
+
+
+def test_encoder_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its time and no more, and leaves no file."""
+    monkeypatch.setattr("model.media.video._FINISH_SECONDS", 0.2)
+    program, video = tmp_path / "program", tmp_path / "a.mp4"
+    program.write_text(f"#!/bin/sh\ncat > {video}\nexec sleep 60\n")
+    program.chmod(0o700)
+
+    began = time.monotonic()
+    with pytest.raises(EncodeFailed):
+        write_video(frames().split(8), tone(), video, fps=24, num_frames=48, ffmpeg_path=str(program))
+    assert time.monotonic() - began < 30
+    assert not video.exists()
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:

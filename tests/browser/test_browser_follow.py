@@ -46,6 +46,32 @@ def test_reload_in_mid_job_resumes(studio: Studio) -> None:
     expect(studio.page.locator("#prompt")).to_have_value(LONG)
 
 
+def test_end_of_the_wait_is_told_and_found_by_keyboard(studio: Studio) -> None:
+    """Whoever pressed a button that is gone finds the title of what came instead; the end is read out."""
+    studio.choose()
+    studio.submit("steps=2 step_ms=200")
+    expect(studio.page.get_by_role("heading", name="Waiting for its turn").or_(studio.page.get_by_role("heading", name="Being made"))).to_be_focused()
+    studio.wait_for_result()
+
+    expect(studio.page.get_by_role("heading", name="Your video", exact=True)).to_be_focused()
+    expect(studio.page.locator(".notices [role=status]")).to_have_text("Your video")
+
+
+def test_nothing_is_compared_with_a_video_that_was_left(studio: Studio) -> None:
+    """Cards offer to stand beside the open video, and no longer do once it is closed."""
+    studio.choose()
+    studio.submit("steps=1 one")
+    studio.wait_for_result()
+    studio.button("Change and make again").click()
+    studio.submit("steps=1 two")
+    studio.wait_for_result()
+    beside = studio.page.locator(".card").get_by_role("button", name="Compare")
+    expect(beside.first).to_be_visible()
+    studio.page.get_by_role("link", name="New video").click()
+
+    expect(beside).to_have_count(0)
+
+
 def test_waiting_video_knows_its_place(studio: Studio) -> None:
     """Behind a running video the next one is next in line, and moves up when that is stopped."""
     studio.choose()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import TYPE_CHECKING
+import wave
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 from studio_page import Studio, file
@@ -12,6 +15,7 @@ from studio_page import Studio, file
 from tests import uploads
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from playwright.sync_api import Request
 
 MOST_ACTIONS = 4
@@ -88,6 +92,51 @@ def test_sound_that_is_too_long_for_the_service_is_cut(studio: Studio) -> None:
     video = studio.get(studio.submit())
 
     assert video["input"]["audio"]["duration_s"] == pytest.approx(2.0, abs=0.01)
+
+
+def test_part_of_a_large_picture_stays_when_it_is_made_again(studio: Studio) -> None:
+    """The service keeps a smaller picture; made again from that, the video shows the same part of it."""
+    studio.choose(picture=file("large.jpg", uploads.jpeg(3000, 2400)))
+    frame = studio.page.get_by_role("group", name="The part that the model sees")
+    for key in ("-", "-", "ArrowRight", "ArrowDown"):
+        frame.press(key)
+    first = studio.get(studio.submit("steps=1"))
+    studio.page.reload()
+    studio.wait_for_result()
+    studio.button("Change and make again").click()
+    expect(studio.page.locator(".picture-box")).to_be_visible()
+    second = studio.get(studio.submit("steps=1 again"))
+
+    assert second["input"]["image"]["width"] < first["input"]["image"]["width"]
+    assert _share_of_picture(second) == pytest.approx(_share_of_picture(first), abs=0.002)
+
+
+def _share_of_picture(video: dict[str, Any]) -> list[float]:
+    """Left, top, width and height of the crop, in parts of the picture."""
+    picture, crop = video["input"]["image"], video["parameters"]["image_crop"]
+    return [pixels / picture[side] for pixels, side in zip(crop, ("width", "height") * 2, strict=True)]
+
+
+def test_part_of_a_long_sound_stays_when_it_is_made_again(studio: Studio) -> None:
+    """Of more than a minute only two seconds were sent: a video made again is made to the same two."""
+    studio.choose(sound=file("long.wav", uploads.beats(61.0, at=(40.5, 41.0, 60.2))))
+    studio.page.get_by_role("slider", name="The two seconds that are used").press("End")
+    first = studio.get(studio.submit("steps=1"))
+    studio.wait_for_result()
+    studio.button("Change and make again").click()
+    second = studio.get(studio.submit("steps=1 again"))
+
+    heard, again = (_samples(studio, video) for video in (first, second))
+    assert len(again) == len(heard)
+    assert np.abs(heard).max() > 0.5
+    assert np.abs(again - heard).max() < 1e-3
+
+
+def _samples(studio: Studio, video: dict[str, Any]) -> npt.NDArray[np.float64]:
+    """The sound that the service keeps of a video."""
+    reply = studio.page.request.get(f"{studio.url}/v1/videos/{video['id']}/content?variant=audio")
+    with wave.open(io.BytesIO(reply.body())) as sound:
+        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16) / 32768
 
 
 def test_two_seconds_are_played(studio: Studio) -> None:

@@ -8,7 +8,7 @@ import { Stage } from "./stage.js";
 import { describeProblem, TEXT } from "./text.js";
 import { DEFAULT_LIMITS, readPicture, readSoundFile, Refusal, sortFiles } from "./upload.js";
 
-/** The workspace; `onAccepted` is given the video object that the service answered with. */
+/** The workspace; `onAccepted` is given the video object that the service answered with, and what was sent. */
 export class Compose {
   #api;
   #draft;
@@ -156,10 +156,11 @@ export class Compose {
     // The same key for every try of this request: a lost answer cannot make a second video.
     const headers = { "Idempotency-Key": this.#draft.idempotencyKey() };
     const onSent = (part) => (this.hint.textContent = TEXT.compose.sending(part));
+    const { picture, sound } = this.#draft; // as they are sent: others may be chosen meanwhile
     try {
       const video = await this.#api.post("/v1/videos", this.#draft.form, { headers, onSent, signal: this.#sending.signal });
       this.#notices.clear();
-      this.onAccepted(video);
+      this.onAccepted(video, { picture, sound });
     } catch (problem) {
       this.#notices.warn(describeProblem(problem), { action: TEXT.actions.again, onAction: () => this.#submit() });
     } finally {

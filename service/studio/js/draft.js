@@ -47,7 +47,7 @@ export class Draft extends EventTarget {
   load(video, { picture, sound }, knobs) {
     const { image_fit: fit, audio_start: start, keyframes } = video.parameters;
     const heard = video.keyframes && video.keyframes.source !== "request" ? video.keyframes : null;
-    this.change({ picture, sound, start, fit, crop: cropOf(video, picture), heard, keyframes, prompt: video.prompt, knobs });
+    this.change({ picture, sound, start, fit, crop: cropOf(video), heard, keyframes, prompt: video.prompt, knobs });
   }
 
   /** The keyframes as they stand: those set by hand, else those heard, else none. */
@@ -108,11 +108,15 @@ export class Draft extends EventTarget {
   }
 }
 
-/** The crop that a video was made with, in parts of its picture; null is what its fit does by itself. */
-export function cropOf(video, picture) {
+/**
+ * The crop that a video was made with, in parts of its picture; null is what its fit does by itself.
+ * Its pixels are those of the picture that was sent: the service may keep a smaller one.
+ */
+export function cropOf(video) {
   if (!video.parameters.image_crop) return null;
   const [x, y, width, height] = video.parameters.image_crop;
-  return { x: x / picture.width, y: y / picture.height, width: width / picture.width, height: height / picture.height };
+  const sent = video.input.image;
+  return { x: x / sent.width, y: y / sent.height, width: width / sent.width, height: height / sent.height };
 }
 
 /** A crop as the API takes it: `x,y,width,height` in pixels of the picture. */

@@ -27,7 +27,7 @@ export class History {
       type: "search",
       id: "history-search",
       placeholder: TEXT.history.searchExample,
-      oninput: () => this.#draw(),
+      oninput: () => this.redraw(),
     });
     this.list = element("ul", { class: "cards" });
     this.none = element("p", { class: "nothing" });
@@ -53,7 +53,7 @@ export class History {
       this.list,
       this.more,
     );
-    this.#draw();
+    this.redraw();
   }
 
   /** Load the newest videos. */
@@ -89,10 +89,11 @@ export class History {
   #take(page) {
     this.#last = page.last_id;
     this.more.hidden = !page.has_more;
-    this.#draw();
+    this.redraw();
   }
 
-  #draw() {
+  /** Draw the videos that are loaded and wanted. */
+  redraw() {
     const wanted = this.search.value.trim().toLowerCase();
     const shown = this.#videos.filter(({ prompt }) => prompt.toLowerCase().includes(wanted));
     this.none.hidden = shown.length > 0;
@@ -156,7 +157,7 @@ export class History {
       return;
     }
     this.#videos = this.#videos.filter(({ id }) => id !== video.id);
-    this.#draw();
+    this.redraw();
     this.#notices.say(TEXT.history.removed);
     this.onDeleted(video.id);
   }

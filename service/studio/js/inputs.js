@@ -11,9 +11,9 @@ export class Inputs {
     this.#api = api;
   }
 
-  /** Remember what a video is made from. */
+  /** Remember what a video is made from; of a sound that was cut only the service has the part that it was made to. */
   remember(id, { picture, sound }) {
-    this.#known.set(id, Promise.resolve({ picture, sound }));
+    if (!sound.isTooLong) this.#known.set(id, Promise.resolve({ picture, sound }));
   }
 
   /** The picture and the sound of a video, as in draft.js. Throws Problem. */

@@ -29,7 +29,11 @@ const history = new History({
   onCompare: (id) => go(`#/videos/${watch.finishedId}/with/${id}`),
 });
 history.canCompare = (id) => watch.finishedId !== null && watch.finishedId !== id;
-const compose = new Compose({ api, draft, notices, onAccepted: (video) => accepted(video, draft, `#/videos/${video.id}`) });
+const onAccepted = (video, made) => {
+  draft.renew();
+  accepted(video, made, `#/videos/${video.id}`);
+};
+const compose = new Compose({ api, draft, notices, onAccepted });
 const watch = new Watch({
   api,
   inputs,
@@ -43,7 +47,7 @@ const watch = new Watch({
     const take = new Draft();
     take.load(video, made, { ...knobsOf(video), ...knobs });
     const other = await api.post("/v1/videos", take.form, { headers: { "Idempotency-Key": take.idempotencyKey() } });
-    accepted(other, take, `#/videos/${video.id}/with/${other.id}`);
+    accepted(other, made, `#/videos/${video.id}/with/${other.id}`);
   },
   onDelete: (video) => history.remove(video),
   onEnded: () => history.load(),
@@ -55,9 +59,8 @@ function go(address) {
   location.hash = address;
 }
 
-function accepted(video, from, address) {
-  inputs.remember(video.id, from);
-  from.renew();
+function accepted(video, made, address) {
+  inputs.remember(video.id, made);
   go(address);
   history.load();
 }
@@ -75,7 +78,9 @@ function show() {
   headline.classList.toggle("unseen", !isComposing);
   lead.hidden = !isComposing;
   document.title = isComposing ? TEXT.page.title : TEXT.page.videoTitle;
+  const couldCompare = watch.finishedId !== null;
   watch.close();
+  if (couldCompare) history.redraw();
   shared.close();
   if (token) shared.open(token);
   else if (id) watch.open(id, otherId ?? null);

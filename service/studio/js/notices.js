@@ -38,6 +38,11 @@ export class Notices {
     this.#timer = setTimeout(() => this.clear(), NEWS_MS);
   }
 
+  /** Tell a news to those alone who cannot see it. */
+  tell(text) {
+    this.status.textContent = text;
+  }
+
   /** Take the message away. */
   clear() {
     clearTimeout(this.#timer);

@@ -10,6 +10,7 @@ const DRIFT_S = 0.5 / FPS; // more than that, and the second video is put in ste
 export class Player {
   #videos = [];
   #keyframes = [];
+  #watched = null;
 
   constructor({ timeline, onFull }) {
     this.timeline = timeline;
@@ -52,6 +53,7 @@ export class Player {
     this.#lead.onplay = this.#lead.onpause = () => this.#drawPlaying();
     this.#lead.ontimeupdate = this.#lead.onseeked = () => this.#drawTime(this.#lead.currentTime);
     this.#lead.onloadeddata = () => this.#watchFrames();
+    if (this.#lead.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) this.#watchFrames();
     for (const video of videos.slice(1)) video.muted = true;
     this.#setLoop(this.#lead.loop);
     this.#setMuted(this.#lead.muted);
@@ -113,7 +115,8 @@ export class Player {
 
   #watchFrames() {
     const lead = this.#lead;
-    if (!lead.requestVideoFrameCallback) return; // `timeupdate` draws it then, a few times a second
+    if (lead === this.#watched || !lead.requestVideoFrameCallback) return; // `timeupdate` draws it, a few times a second
+    this.#watched = lead;
     const onFrame = (_now, { mediaTime }) => {
       if (lead !== this.#lead || !lead.src) return;
       if (!lead.paused) this.#drawTime(mediaTime);

@@ -49,6 +49,7 @@ export class Screen {
 
   /** Show an image of the video as far as it is. */
   showPreview(url) {
+    URL.revokeObjectURL(this.preview.src);
     this.preview.src = url;
     this.preview.hidden = false;
   }
@@ -72,6 +73,6 @@ export class Screen {
   release() {
     this.video.pause();
     this.video.removeAttribute("src");
-    for (const url of this.#urls) URL.revokeObjectURL(url);
+    for (const url of [this.preview.src, ...this.#urls]) URL.revokeObjectURL(url);
   }
 }

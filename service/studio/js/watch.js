@@ -120,8 +120,18 @@ export class Watch {
     if (video.keyframes) this.#showMotion(video.keyframes);
     if (video.status === "completed") this.result.show(video);
     else this.progress.show(video);
-    showOnly(video.status === "completed" ? this.result.node : this.progress.node, this.panels);
+    this.#turnTo(video.status === "completed" ? this.result : this.progress);
     if (hasEnded(video)) this.onEnded(video);
+  }
+
+  /** Show one of the panels. Whoever cannot see it is told, and finds it under the keyboard if nothing else is there. */
+  #turnTo({ node, title }) {
+    if (!node.hidden) return;
+    const { activeElement } = document;
+    const isLost = activeElement === document.body || this.panels.some((panel) => panel.contains(activeElement));
+    showOnly(node, this.panels);
+    if (isLost) title.focus({ preventScroll: true });
+    this.#notices.tell(title.textContent);
   }
 
   #showMotion(keyframes) {
@@ -137,7 +147,7 @@ export class Watch {
     try {
       const { picture, sound } = await this.#inputs.of(video);
       if (this.#screens[place] !== screen) return;
-      await screen.showPicture(picture, fit, cropOf(video, picture));
+      await screen.showPicture(picture, fit, cropOf(video));
       if (place === 0) this.timeline.showSound(sound, start);
     } catch {
       screen.say(TEXT.screen.noPicture); // the video itself will show what it was made from
@@ -177,12 +187,13 @@ export class Watch {
       return;
     }
     this.timeline.showTime(null);
+    const title = element("h2", { class: "panel-title", tabindex: "-1" }, TEXT.gone.title);
     this.gone.replaceChildren(
-      element("h2", { class: "panel-title", tabindex: "-1" }, TEXT.gone.title),
+      title,
       element("p", {}, TEXT.gone.texts[problem.code] ?? describeProblem(problem)),
       element("a", { class: "button button-main", href: "#/" }, TEXT.gone.start),
     );
-    showOnly(this.gone, this.panels);
+    this.#turnTo({ node: this.gone, title });
   }
 
   #showFrame(frame) {

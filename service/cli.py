@@ -58,9 +58,14 @@ def api(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
-    data_dir: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = Path("var"),
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535, show_default="8000"),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder for everything that is written.", show_default="var")
+    ] = None,
 ) -> None:
     """Run the whole service on this machine: API, worker with its runner, and reconciler.
 
@@ -73,17 +78,19 @@ def serve(
     from workers.logs import configure_logs
     from workers.metrics import share_metrics
 
-    settings = settings_or_exit(ServiceSettings, host=host, port=port or free_port(host), data_dir=data_dir)
+    settings = settings_or_exit(ServiceSettings, host=host, port=port, data_dir=data_dir)
+    host, folder = settings.host, settings.data_dir
+    port = settings.port or free_port(host)
     _refuse_open_door(settings)
     configure_logs(settings, process="serve")
     share_metrics(settings.data_dir / "metrics")
     # One port cannot be three processes': what they count is told by the API.
-    environment = {**os.environ, "KEYVID_DATA_DIR": str(data_dir.resolve()), "KEYVID_METRICS_PORT": "0"}
-    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{settings.port}"  # noqa: S104
+    environment = {**os.environ, "KEYVID_DATA_DIR": str(folder), "KEYVID_METRICS_PORT": "0"}
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"  # noqa: S104
     supervise(
-        children(host=host, port=settings.port, environment=environment),
+        children(host=host, port=port, environment=environment),
         is_ready=lambda: takes_jobs(url, settings.database_url),
-        on_ready=lambda: typer.echo(f"KeyVID takes jobs at {url} (everything it writes is under {data_dir.resolve()})"),
+        on_ready=lambda: typer.echo(f"KeyVID takes jobs at {url} (everything it writes is under {folder})"),
     )
 
 

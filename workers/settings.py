@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         if self.storage == "s3" and not self.s3_bucket:
             raise ValueError("KEYVID_S3_BUCKET is needed when KEYVID_STORAGE is s3")
         if self.otlp_endpoint is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
-            raise ValueError("KEYVID_OTLP_ENDPOINT needs OpenTelemetry: pip install 'keyvid[otel]'")
+            raise ValueError("KEYVID_OTLP_ENDPOINT needs OpenTelemetry: pip install '.[otel]' in KeyVID's folder")
         return self
 
     @property

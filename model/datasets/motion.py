@@ -127,7 +127,7 @@ def dis_flow() -> MeasureFlow:
     try:
         import cv2  # noqa: PLC0415  (of the extra `train`)
     except ImportError as error:
-        raise DataError("the estimator dis needs OpenCV: pip install 'keyvid[train]'") from error
+        raise DataError("the estimator dis needs OpenCV: pip install '.[train]' in KeyVID's folder") from error
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def measure(first: Tensor, second: Tensor) -> Tensor:

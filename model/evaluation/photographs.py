@@ -73,7 +73,7 @@ class Photograph:
                 return to_frame(
                     ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS, centering=(0.5, self.focus))
                 )
-        raise InvalidInput(f"{self.name} needs the package {self.package}: pip install 'keyvid[eval]'")
+        raise InvalidInput(f"{self.name} needs the package {self.package}: pip install '.[eval]' in KeyVID's folder")
 
     def sound(self) -> tuple[AudioClip, tuple[float, ...]]:
         """Two seconds of its voice, always the same, and when something is heard to happen."""

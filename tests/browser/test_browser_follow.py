@@ -50,7 +50,7 @@ def test_end_of_the_wait_is_told_and_found_by_keyboard(studio: Studio) -> None:
     """Whoever pressed a button that is gone finds the title of what came instead; the end is read out."""
     studio.choose()
     studio.submit("steps=2 step_ms=200")
-    expect(studio.page.get_by_role("heading", name="Waiting for its turn").or_(studio.page.get_by_role("heading", name="Being made"))).to_be_focused()
+    expect(studio.page.locator(".progress-panel .panel-title")).to_be_focused()
     studio.wait_for_result()
 
     expect(studio.page.get_by_role("heading", name="Your video", exact=True)).to_be_focused()

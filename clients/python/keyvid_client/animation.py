@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NOWHERE_TO_RUN = (
     "There is nothing to animate with: set KEYVID_URL to the address of a KeyVID service (and KEYVID_API_KEY), or pass"
-    " url=..., or install the model to run it here: pip install 'keyvid[worker]'."
+    " url=..., or install the model to run it here: pip install '.[worker]' in KeyVID's folder."
 )
 
 

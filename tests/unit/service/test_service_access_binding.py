@@ -17,6 +17,8 @@ from workers.key_store import KeyStore
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from service.serve import Child
+
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 
 
@@ -50,6 +52,23 @@ def test_public_address_without_keys_is_refused(command: str, tmp_path: Path, mo
     assert len(result.stderr.strip().splitlines()) == 1
     for way_out in ("keyvid keys create", "127.0.0.1", "KEYVID_AUTH=gateway"):
         assert way_out in result.stderr
+
+
+def test_serve_listens_and_writes_where_its_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without options, host, port and data folder are those of the environment, for every process."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"HOST": "127.0.0.2", "PORT": "9123", "DATA_DIR": str(tmp_path / "elsewhere")}.items():
+        monkeypatch.setenv(f"KEYVID_{name}", value)
+    started: list[Child] = []
+    monkeypatch.setattr("service.serve.supervise", lambda children, **_: started.extend(children))
+    for name in ("workers.logs.configure_logs", "workers.metrics.share_metrics"):
+        monkeypatch.setattr(name, lambda *_, **__: None)  # they are for a whole process
+
+    result = CliRunner().invoke(app, ["serve"])
+
+    assert result.exit_code == 0, result.output
+    assert started[0].command[-4:] == ["--host", "127.0.0.2", "--port", "9123"]
+    assert {child.environment["KEYVID_DATA_DIR"] for child in started} == {str(tmp_path / "elsewhere")}
 
 
 @pytest.mark.parametrize("auth", ["required", "gateway"])

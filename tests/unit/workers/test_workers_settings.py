@@ -101,6 +101,6 @@ def test_traces_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Settings(data_dir=tmp_path, otlp_endpoint="http://127.0.0.1:4318").otlp_endpoint is not None
     monkeypatch.setattr("workers.settings.find_spec", lambda _: None)
 
-    with pytest.raises(ValidationError, match=r"pip install 'keyvid\[otel\]'"):
+    with pytest.raises(ValidationError, match=r"pip install '\.\[otel\]'"):
         Settings(data_dir=tmp_path, otlp_endpoint="http://127.0.0.1:4318")
     assert Settings(data_dir=tmp_path).otlp_endpoint is None

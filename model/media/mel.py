@@ -7,7 +7,7 @@ Everything is float32 torch in the operation order of the published features, so
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import soxr
@@ -34,6 +34,7 @@ _MEL_STD = 9.138
 _SINC_ZEROS = 6
 _SINC_ROLLOFF = 0.99
 _MAX_SINC_TAPS = 4_000_000
+_MAX_KEPT_KERNELS = 8  # of up to 16 MB each; callers choose the rates
 
 _TARGET_RMS = 0.1
 _SILENT_RMS = 1e-5
@@ -61,7 +62,7 @@ def resample(clip: AudioClip, sample_rate_hz: int) -> AudioClip:
     return AudioClip(phases.transpose(1, 2).flatten(1)[:, :length].contiguous(), sample_rate_hz)
 
 
-@cache
+@lru_cache(maxsize=_MAX_KEPT_KERNELS)
 def _sinc_kernel(source: int, target: int, width: int) -> Tensor:
     """One low-pass filter per output phase, `[target, 2 * width + source]`; rates are divided by their gcd."""
     cutoff = _SINC_ROLLOFF * min(source, target)

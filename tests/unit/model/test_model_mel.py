@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.clips import AudioClip
+from model.media import mel
 from model.media.mel import MEL_FRAMES, centre_crop, log_mel, log_mel_batch, normalize_loudness, resample
 
 
@@ -90,3 +91,13 @@ def test_a_batch_equals_its_single_clips() -> None:
 
     single = torch.cat([log_mel(AudioClip(row[None], 16_000)) for row in rows])
     torch.testing.assert_close(batch, single, atol=5e-5, rtol=0)
+
+
+def test_ever_new_rates_keep_few_filters() -> None:
+    """A filter can weigh 16 MB, and callers choose the rates: only the latest are kept."""
+    for rate in range(8_000, 8_200, 10):
+        resample(_tone(rate, seconds=0.01), 16_000)
+
+    kept = mel._sinc_kernel.cache_info()
+    assert kept.maxsize is not None
+    assert kept.currsize <= kept.maxsize <= 8

@@ -42,13 +42,13 @@ class MultistepSolver:
             trained_betas=(1 - ratios).tolist(),
             algorithm_type="sde-dpmsolver++" if eta else "dpmsolver++",
             prediction_type="sample",
-            timestep_spacing="trailing",
             final_sigmas_type="zero",
         )
+        self.steps = ddim_steps(schedule, num_inference_steps, eta=eta)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # diffusers' way from torch to numpy
-            self._scheduler.set_timesteps(num_inference_steps)
-        self.steps = ddim_steps(schedule, num_inference_steps, eta=eta)
+            # Given, since diffusers' own trailing spacing has one timestep too many for 61, 103, 121 and 122.
+            self._scheduler.set_timesteps(timesteps=[step.timestep for step in self.steps])
 
     def advance(self, step: DDIMStep, x: Tensor, v: Tensor, noise: Tensor | None) -> Tensor:
         """Go on from `x` `[B, C, T, h, w]` with its predicted velocity; the last step ends at clean latents."""

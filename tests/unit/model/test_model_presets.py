@@ -10,8 +10,10 @@ import torch
 
 from model.clips import AudioClip, ImageFrame
 from model.config import keyvid_512, keyvid_mini
+from model.diffusion.ddim import ddim_steps
 from model.diffusion.denoise import Sampling, denoise
 from model.diffusion.guidance import Guidance
+from model.diffusion.multistep import MultistepSolver
 from model.diffusion.noise import stage_noise
 from model.diffusion.schedule import NoiseSchedule, noise_schedule
 from model.errors import InvalidParams
@@ -78,6 +80,33 @@ def test_the_stochastic_multistep_solver_keeps_the_distribution() -> None:
 
     assert latents.std().item() == pytest.approx(SPREAD, rel=0.1)
     assert not torch.equal(latents, solve("dpm++", 20))
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_every_number_of_steps_ends_at_clean_latents(eta: float) -> None:
+    """The solver steps over DDIM's timesteps and no others, and its last step leaves no noise."""
+    schedule = noise_schedule(dynamic_rescale=True)
+
+    for num_steps in range(1, 201):
+        solver = MultistepSolver(schedule, num_steps, eta=eta)
+        timesteps = [step.timestep for step in ddim_steps(schedule, num_steps, eta=eta)]
+
+        assert solver._scheduler.timesteps.tolist() == timesteps
+        assert len(solver._scheduler.sigmas) == num_steps + 1
+        assert solver._scheduler.sigmas[-1] == 0
+
+
+@pytest.mark.parametrize("num_steps", [60, 61])
+def test_the_last_step_returns_the_clean_latents_that_it_predicts(num_steps: int) -> None:
+    """Also for a number of steps whose even spacing rounds badly."""
+    schedule = noise_schedule(dynamic_rescale=True)
+    solver = MultistepSolver(schedule, num_steps, eta=0.0)
+    x = stage_noise(0, "test").normal((1, 4, 3, 16, 16))
+
+    for step in solver.steps:
+        x = solver.advance(step, x, gaussian(schedule)([""], x, step.timestep)[0], None)  # type: ignore[operator]
+
+    torch.testing.assert_close(x, solver.memory, rtol=1e-5, atol=1e-5)
 
 
 def test_guidance_may_end_before_the_last_step() -> None:

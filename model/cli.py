@@ -255,10 +255,11 @@ def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> 
     import torch
 
     from model.pipeline import KeyVIDPipeline
+    from model.pretrained import natural_unet_dtype, weights_folder
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.float32 if device == "cpu" else torch.float16
+    dtype = natural_unet_dtype(weights_folder(model), device)
     pipeline = KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype, localizer=localizer, offload=offload)
     if pipeline.components.localizer is None and pipeline.listener is not None:
         typer.echo(

@@ -26,7 +26,7 @@ from model.interpolation.freenoise import STRIDE_FRAMES, WINDOW_FRAMES
 from model.live_memory import live_memory
 from model.networks.unet import UNet
 from model.placement import visitors
-from model.pretrained import build_components, read_config, weights_folder
+from model.pretrained import build_components, natural_unet_dtype, read_config, weights_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -264,16 +264,24 @@ def _working_of_codec(parts: Components, config: ModelConfig) -> int:
     return max(drawing, _working(partial(codec.posterior, picture))) if isinstance(codec, VaeCodec) else drawing
 
 
+def _planned_unet_dtype(name: str) -> torch.dtype:
+    """Type of the UNets on a card; a published model whose weights are not here is planned in float16."""
+    try:
+        return natural_unet_dtype(weights_folder(name), _GPU)
+    except CheckpointMissing:
+        return torch.float16
+
+
 def describe(name: str, dtype: str) -> str:
     """Plan of a model on a card, and on the machine that this runs on, as JSON for `keyvid doctor`.
 
     Args:
         name: as for `planned_config`.
-        dtype: type of the UNets; `auto` is float16 on a card. A CPU runs them in float32.
+        dtype: type of the UNets on a card; `auto` is that of `natural_unet_dtype`. A CPU runs them in float32.
     Raises: CheckpointMissing, CheckpointMismatch.
     """
     config = planned_config(name)
-    plan = plan_memory(config, unet_dtype=torch.float16 if dtype == "auto" else getattr(torch, dtype))
+    plan = plan_memory(config, unet_dtype=_planned_unet_dtype(name) if dtype == "auto" else getattr(torch, dtype))
     machine: dict[str, object]
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -33,7 +34,7 @@ from model.networks.unet import UNet, UNetConfig
 from model.serialization import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from model.codecs import Codec
     from model.encoders.image import ImageEncoder
@@ -60,6 +61,7 @@ _BUILDERS: Mapping[type, Callable[..., object]] = {
     DraftConfig: MotionDraft,
 }
 _CACHE_LINE_BYTES = 64
+_UNETS = ("keyframes_unet", "interpolation_unet")
 _CONFIG_KINDS = {kind.__name__: kind for kind in _BUILDERS}
 
 
@@ -193,6 +195,19 @@ def load_components(
     return components
 
 
+def natural_unet_dtype(folder: Path, device: torch.device | str) -> torch.dtype:
+    """Type in which the UNets of a weights folder run on a device unless another is asked for.
+
+    A CPU runs them in float32. A GPU runs them in float16, or in bfloat16 where they are stored so: their values may be
+    too large for float16.
+    Raises: CheckpointMissing, CheckpointMismatch.
+    """
+    if torch.device(device).type == "cpu":
+        return torch.float32
+    stored = {kind for name in _UNETS for kind in _stored_kinds(folder / name / WEIGHTS, component=name)}
+    return torch.bfloat16 if "BF16" in stored else torch.float16
+
+
 def load_localizer(folder: Path, config: ModelConfig, *, device: torch.device) -> Localizer:
     """Load only the localizer of a weights folder, as float32. Raises: CheckpointMissing, CheckpointMismatch."""
     if config.localizer is None:
@@ -207,13 +222,25 @@ def _build(config: object) -> object:
     return None if config is None else _BUILDERS[type(config)](config)
 
 
-def _fill(module: nn.Module, file: Path, *, component: str) -> None:
+@contextmanager
+def _readable(file: Path, component: str) -> Iterator[None]:
     if not file.is_file():
         raise CheckpointMissing(f"there are no weights of {component}: {component}/{WEIGHTS} is missing; {_REMEDY}")
     try:
-        tensors = load_file(file)
+        yield
     except SafetensorError as error:
         raise CheckpointMismatch(f"{component}/{WEIGHTS} is damaged or cut short: {_REMEDY}") from error
+
+
+def _stored_kinds(file: Path, *, component: str) -> set[str]:
+    """Types of a file's tensors, in safetensors' words such as `BF16`; no tensor is read."""
+    with _readable(file, component), safe_open(file, framework="pt") as tensors:
+        return {tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118  (it is no mapping)
+
+
+def _fill(module: nn.Module, file: Path, *, component: str) -> None:
+    with _readable(file, component):
+        tensors = load_file(file)
     expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
     wrong = sorted(
         [f"{key} is missing" for key in expected.keys() - tensors.keys()]

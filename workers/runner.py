@@ -48,13 +48,15 @@ def load_model(settings: Settings) -> ModelEngine:
     import torch  # noqa: PLC0415 - as said above
 
     from model.pipeline import KeyVIDPipeline  # noqa: PLC0415
-    from model.pretrained import weights_folder  # noqa: PLC0415
+    from model.pretrained import natural_unet_dtype, weights_folder  # noqa: PLC0415
 
     threads = settings.runner_threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     device = _device(settings.device, is_cuda_there=torch.cuda.is_available())
-    dtype = _dtype(settings.dtype, device)
     folder = Path(weights_folder(settings.model))
+    dtype: torch.dtype = (
+        natural_unet_dtype(folder, device) if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    )
     pipeline = KeyVIDPipeline.from_pretrained(
         folder,
         device=device,
@@ -267,15 +269,6 @@ def _device(name: str, *, is_cuda_there: bool) -> str:
     if name != "auto":
         return name
     return "cuda" if is_cuda_there else "cpu"
-
-
-def _dtype(name: str, device: str) -> torch.dtype:
-    import torch  # noqa: PLC0415
-
-    if name == "auto":
-        return torch.float16 if device.startswith("cuda") else torch.float32
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
 
 
 def _folder_digest(folder: Path, *, suffix: str = "") -> str:

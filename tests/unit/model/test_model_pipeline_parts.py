@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve
 from model.config import tiny
 from model.errors import CheckpointMismatch, CheckpointMissing, InvalidParams, KeyframesNeeded
 from model.generation import GenerationParams, GenerationState
+from model.memory_plan import describe
 from model.pipeline import GeneratedLatents, KeyVIDPipeline
+from model.pretrained import natural_unet_dtype
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,3 +152,31 @@ def test_interpolation_uses_its_own_resampler() -> None:
     stages = [conditioning.at_all_frames(concat=picture.pixels, fps=24, residual_scale=(1.0,)) for conditioning in both]
     assert not torch.equal(stages[0].image, stages[1].image)
     assert not torch.equal(stages[0].null_image, stages[1].null_image)
+
+
+@pytest.mark.parametrize(
+    ("stored", "on_gpu"),
+    [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float16), (torch.float32, torch.float16)],
+)
+def test_unets_run_as_they_are_stored_in_half_precision(
+    tmp_path: Path, stored: torch.dtype, on_gpu: torch.dtype
+) -> None:
+    """Weights that were stored as bfloat16 since they overflow float16 stay so on a GPU, and are planned so."""
+    KeyVIDPipeline.from_config(tiny(height=32, width=64)).save_pretrained(tmp_path, dtype=stored)
+
+    assert natural_unet_dtype(tmp_path, "cuda:0") == on_gpu
+    assert natural_unet_dtype(tmp_path, "cpu") == torch.float32
+    assert json.loads(describe(str(tmp_path), "auto"))["unet_dtype"] == str(on_gpu).removeprefix("torch.")
+
+
+def test_type_of_missing_or_broken_unets_is_not_guessed(tmp_path: Path) -> None:
+    """The errors are those of loading."""
+    KeyVIDPipeline.from_config(tiny(height=32, width=64)).save_pretrained(tmp_path)
+    file = tmp_path / "interpolation_unet" / "model.safetensors"
+
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointMismatch, match="interpolation_unet.*damaged"):
+        natural_unet_dtype(tmp_path, "cuda")
+    file.unlink()
+    with pytest.raises(CheckpointMissing, match="interpolation_unet"):
+        natural_unet_dtype(tmp_path, "cuda")

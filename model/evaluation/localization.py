@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from model.clips import AudioClip
+from model.errors import CheckpointMissing
 from model.evaluation.survey import use_one_thread
 from model.media.mel import SAMPLE_RATE_HZ
 from model.pipeline import KeyVIDPipeline
@@ -156,5 +157,8 @@ def _gather(parts: Iterable[list[HeardClip]], on_clips: Callable[[int], None] | 
 
 @lru_cache(maxsize=1)
 def _pipeline(model: str) -> KeyVIDPipeline:
-    """The model, loaded once per process."""
-    return KeyVIDPipeline.from_pretrained(model)
+    """The model with no other localizer than its own, loaded once per process."""
+    pipeline = KeyVIDPipeline.from_pretrained(model, localizer="own")
+    if pipeline.listener is None:
+        raise CheckpointMissing(f"{pipeline.config.name} has no localizer to measure")
+    return pipeline

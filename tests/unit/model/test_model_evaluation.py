@@ -10,6 +10,7 @@ import torch
 from model.clips import AudioClip, ImageFrame, KeyframePlan
 from model.codecs.latent_flow import LatentFlowCodec
 from model.config import keyvid_mini, tiny
+from model.errors import CheckpointMissing
 from model.evaluation.localization import GRID, LOCALIZER, HeardClip, hear_clips, keypoints, score_hearing
 from model.evaluation.localization import score_keypoints as score
 from model.evaluation.motion import MotionScore, MotionTruth, correlation, drawn_displacement, score_motion
@@ -93,6 +94,14 @@ def test_localizer_hears_the_same_clips_in_one_process_as_in_parts(tmp_path: Pat
     assert done == [25, 27]
     assert hear_clips(str(tmp_path), 2) == longer[:2]
     assert {len(clip.heard) for clip in longer} == {48}
+
+
+def test_a_borrowed_localizer_is_not_measured(tmp_path: Path) -> None:
+    """A model without a localizer has no numbers of its own, and keyvid-mini's are not told as its."""
+    KeyVIDPipeline.from_config(replace(tiny(), localizer=None)).save_pretrained(tmp_path)
+
+    with pytest.raises(CheckpointMissing, match="tiny has no localizer"):
+        hear_clips(str(tmp_path), 2)
 
 
 def test_true_motion_scores_perfectly() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import sys
@@ -244,6 +245,8 @@ def _read_sound(path: Path, *, start_s: float) -> Sound:
     from model.media.audio import MAX_SECONDS, read_audio
     from model.media.mel import SAMPLE_RATE_HZ, WINDOW_SAMPLES
 
+    if not math.isfinite(start_s):
+        raise InvalidInput(f"--audio-start {start_s:g} is not a number of seconds.")
     seconds = WINDOW_SAMPLES / SAMPLE_RATE_HZ
     clip = read_audio(_existing(path), max_seconds=max(MAX_SECONDS, start_s + seconds))
     if clip.duration_s <= start_s:
@@ -252,13 +255,10 @@ def _read_sound(path: Path, *, start_s: float) -> Sound:
 
 
 def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> KeyVIDPipeline:
-    import torch
-
     from model.pipeline import KeyVIDPipeline
     from model.pretrained import natural_unet_dtype, weights_folder
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _usable_device(device)
     dtype = natural_unet_dtype(weights_folder(model), device)
     pipeline = KeyVIDPipeline.from_pretrained(model, device=device, dtype=dtype, localizer=localizer, offload=offload)
     if pipeline.components.localizer is None and pipeline.listener is not None:
@@ -266,6 +266,19 @@ def _load(model: str, device: str, *, localizer: str, offload: bool = False) -> 
             f"{pipeline.config.name} has no localizer: {pipeline.listener.name}'s hears the motion for it.", err=True
         )
     return pipeline
+
+
+def _usable_device(name: str) -> str:
+    """The device of that name, or the best one for `auto`. Raises: InvalidInput when this machine has none such."""
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if name == "auto":
+        return "cuda" if gpus else "cpu"
+    usable = ["cpu", *(["cuda", *gpus] if gpus else [])]
+    if name not in usable:
+        raise InvalidInput(f"--device {name} is not here: give {', '.join(usable)} or auto.")
+    return name
 
 
 def _parse_crop(listed: str | None, image: Path) -> Crop | None:

@@ -40,7 +40,7 @@ def read_presets(
 ) -> PresetReadings:
     """Make every scene's video under every preset, one at a time and in turn, so that the seconds compare.
 
-    Raises: ValueError for a model without latent flow, and for scenes without truth.
+    Raises: CheckpointMismatch for a model without latent flow; ValueError for scenes without truth.
     """
     reader = Reader(pipeline, ())
     readings = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.codecs.latent_flow import LatentFlowCodec
+from model.errors import CheckpointMismatch
 from model.evaluation.motion import (
     MotionScore,
     MotionTruth,
@@ -92,13 +93,13 @@ class Reader:
         pipeline: a model with the latent-flow codec.
         rows: names out of `ROWS`; rows that need a scene's law are left out where it is not known.
         judge: scores sound and picture together.
-    Raises: ValueError for another codec.
+    Raises: CheckpointMismatch for another codec.
     """
 
     def __init__(self, pipeline: KeyVIDPipeline, rows: Sequence[str], judge: SyncJudge | None = None) -> None:
         codec = pipeline.components.codec
         if not isinstance(codec, LatentFlowCodec):
-            raise ValueError(f"{pipeline.config.name} draws no latent flow")  # noqa: TRY004  (a caller's value)
+            raise CheckpointMismatch(f"{pipeline.config.name} draws no latent flow")
         self.pipeline, self.codec, self.judge = pipeline, codec, judge
         self.rows = tuple(ROWS[name] for name in rows)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from model.errors import InvalidInput
 from model.evaluation import tables
 from model.evaluation.drawing import draw_contact_sheet, plot_settings
 from model.evaluation.judging import judge_table
@@ -98,6 +99,8 @@ def _held_out(session: Session, console: Console) -> Iterator[ReportTable]:
 def _unheard(session: Session, console: Console) -> Iterator[ReportTable]:
     keys = [SceneKey("unheard", number) for number in range(max(2, NUM_MIXED // session.share))]
     encoded = tuple(name for name in session.rows if ROWS[name].is_encoded and not ROWS[name].needs_truth)
+    if not encoded:
+        raise InvalidInput("unheard compares MP4s made without the true motion, and no such row is among --rows")
     readings = _read(session, keys, console, rows=encoded)
     yield tables.sync_table(readings, name="sync-unheard", title="Sync on sounds of other syntheses than training's")
     if GENERATED in encoded:

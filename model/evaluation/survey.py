@@ -45,7 +45,7 @@ def read_scenes(
         keys: which scenes.
         workers: processes, of one thread each; with one, this process reads.
         on_scene: told when a scene has been read.
-    Raises: CheckpointMissing, CheckpointMismatch; ValueError for a model that draws no latent flow.
+    Raises: CheckpointMissing; CheckpointMismatch, also for a model that draws no latent flow.
     """
     tasks = [(key, keys[(index + len(keys) // 2) % len(keys)]) for index, key in enumerate(keys)]
     if workers == 1:

@@ -118,7 +118,14 @@ def _train_mini(recipe: str, out: Path, changes: list[str], *, workers: int, exp
     from model.training.recipes import RECIPES
 
     runs = mini.MiniRuns(out)
-    for name in RECIPES if recipe == "all" else (recipe,):
+    chosen = tuple(RECIPES) if recipe == "all" else (recipe,)
+    if export is not None:
+        untrained = [
+            name for name in RECIPES if name not in chosen and not runs.weights(RECIPES[name]().task).is_file()
+        ]
+        if untrained:
+            raise typer.BadParameter(f"--export needs all of keyvid-mini: train {', '.join(untrained)} in {out} too")
+    for name in chosen:
         mini.train(changed(RECIPES[name](), changes), runs, num_workers=workers)
     if export is not None:
         mini.export(runs, export)

@@ -10,7 +10,7 @@ import torch
 from model.clips import AudioClip, ImageFrame, KeyframePlan
 from model.codecs.latent_flow import LatentFlowCodec
 from model.config import keyvid_mini, tiny
-from model.errors import CheckpointMissing
+from model.errors import CheckpointMismatch, CheckpointMissing
 from model.evaluation.localization import GRID, LOCALIZER, HeardClip, hear_clips, keypoints, score_hearing
 from model.evaluation.localization import score_keypoints as score
 from model.evaluation.motion import MotionScore, MotionTruth, correlation, drawn_displacement, score_motion
@@ -213,7 +213,7 @@ def test_reader_makes_every_row_and_leaves_out_what_needs_an_unknown_truth() -> 
 
 def test_reader_refuses_models_that_draw_no_latent_flow() -> None:
     """There is nothing to compare with a law."""
-    with pytest.raises(ValueError, match="latent flow"):
+    with pytest.raises(CheckpointMismatch, match="latent flow"):
         Reader(KeyVIDPipeline.from_config(tiny()), (GENERATED,))
 
 

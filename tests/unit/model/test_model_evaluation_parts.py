@@ -206,6 +206,7 @@ def test_command_measures_videos_of_chosen_rows(tmp_path: Path) -> None:
         (["everything"], "No part 'everything'"),
         (["held-out", "--rows", "best"], "No row 'best'"),
         (["localization", "--model", "/nowhere"], "no weights"),
+        (["unheard", "--rows", "ground truth"], "no such row is among --rows"),
     ],
 )
 def test_command_says_what_it_does_not_know(arguments: list[str], message: str) -> None:

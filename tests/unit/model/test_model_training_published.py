@@ -277,6 +277,7 @@ def test_stages_that_share_a_resampler_part_when_one_is_trained(start: Path) -> 
     [
         (["nothing"], "no recipe 'nothing'"),
         (["keyframes"], "needs --data FOLDER and --start WEIGHTS"),
+        (["mini-localizer", "--export", "model"], "train mini-draft, mini-diffusion in"),
         (["mini-draft", "--data", "folder"], "--data and --start are for localizer"),
     ],
 )

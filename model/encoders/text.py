@@ -48,12 +48,17 @@ class WordTextEncoder(nn.Module):
         self.embedding = nn.Embedding(config.num_buckets, config.dim)
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
-        """Bucket numbers int64 [B, num_tokens] of B prompts, 0 where there is no word, on the CPU."""
-        config = self.config
-        buckets = torch.zeros(len(prompts), config.num_tokens, dtype=torch.long)
+        """Bucket numbers int64 [B, num_tokens] of B prompts, 0 where there is no word, on the CPU.
+
+        Of a prompt with more words than that, words that say nothing give their place to later ones.
+        """
+        num_tokens = self.config.num_tokens
+        buckets = torch.zeros(len(prompts), num_tokens, dtype=torch.long)
         for row, prompt in zip(buckets, prompts, strict=True):
-            for slot, word in enumerate(_WORD.findall(prompt.lower())[: config.num_tokens]):
-                row[slot] = self._bucket(word)
+            chosen = [self._bucket(word) for word in _WORD.findall(prompt.lower())]
+            if len(chosen) > num_tokens:
+                chosen = [bucket for bucket in chosen if self._says_something(bucket)][:num_tokens]
+            row[: len(chosen)] = torch.tensor(chosen, dtype=torch.long)
         return buckets
 
     @torch.no_grad()
@@ -69,6 +74,10 @@ class WordTextEncoder(nn.Module):
     def _bucket(self, word: str) -> int:
         # crc32, since Python's own hash changes with every process.
         return 1 + zlib.crc32(word.encode()) % (self.config.num_buckets - 1)
+
+    def _says_something(self, bucket: int) -> bool:
+        """Whether a bucket differs from no word: `forget_all_but` makes those of unknown words alike."""
+        return not torch.equal(self.embedding.weight[bucket], self.embedding.weight[0])
 
     def forward(self, buckets: Tensor) -> Tensor:
         """Embed bucket numbers [B, num_tokens] as [B, num_tokens, dim]."""

@@ -143,6 +143,16 @@ def test_long_prompts_keep_their_first_words() -> None:
     assert encoder.encode(["a b", ""]).shape == (2, 2, 4)
 
 
+def test_unknown_words_take_no_place_from_later_ones() -> None:
+    """A long prompt says what its known words say; a short one keeps the place of every word."""
+    encoder = WordTextEncoder(WordTextConfig(num_tokens=3, dim=4))
+    encoder.forget_all_but(["dog", "barking"])
+
+    assert torch.equal(encoder.encode(["brown furry animal named dog barking"]), encoder.encode(["dog barking"]))
+    assert encoder.tokenize(["brown dog"])[0].count_nonzero() == 2
+    assert torch.equal(encoder.encode(["one two three four"]), encoder.encode([""]))
+
+
 def test_picture_tokens_are_features_in_reading_order() -> None:
     """Features of a picture of any size lie on the grid; tokens run along rows."""
     torch.manual_seed(0)

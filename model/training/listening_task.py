@@ -31,14 +31,25 @@ class ListeningTask(TrainingTask):
 
     Args:
         encoder: whose blocks the trunk starts with; its positions only where both have the same grid.
+        start: a localizer to go on from instead.
     Source: KeyVID sec. 3.2 and Appendix A; released behaviour where `options` say so.
     """
 
-    def __init__(self, config: LocalizerConfig, options: ListeningOptions, *, encoder: AudioTrunk) -> None:
+    def __init__(
+        self,
+        config: LocalizerConfig,
+        options: ListeningOptions,
+        *,
+        encoder: AudioTrunk,
+        start: Localizer | None = None,
+    ) -> None:
         super().__init__()
         self.options = options
         self.localizer = Localizer(config)
-        start_from(self.localizer.trunk, encoder)
+        if start is None:
+            start_from(self.localizer.trunk, encoder)
+        else:
+            self.localizer.load_state_dict(start.state_dict())
         if options.variant == "paper":
             self.localizer.trunk.positions.requires_grad_(False)
 

@@ -90,8 +90,11 @@ def train(recipe: PublishedRecipe, run: PublishedRun) -> None:
 def build_task(recipe: PublishedRecipe, config: ModelConfig, start: Components) -> TrainingTask:
     """The networks of one recipe, with their start weights."""
     if isinstance(recipe, ListeningRecipe):
-        encoder = start.audio_encoder
-        return ListeningTask(listening_config(config, recipe.options.variant), recipe.options, encoder=encoder)
+        wanted = listening_config(config, recipe.options.variant)
+        given = start.localizer if config.localizer == wanted else None
+        if given is None and start.localizer is not None:
+            logger.warning("the localizer of the start weights is another than the recipe's, and is not used")
+        return ListeningTask(wanted, recipe.options, encoder=start.audio_encoder, start=given)
     return StageTask(
         config,
         start,

@@ -20,13 +20,14 @@ from model.datasets.layout import DataClip
 from model.encoders.audio import AudioTrunk
 from model.networks.unet import UNet
 from model.pipeline import KeyVIDPipeline
+from model.pretrained import build_components
 from model.training.batches import VideoBatch
 from model.training.cli import app
 from model.training.folder_clips import Draws, FolderClips
 from model.training.listening_task import ListeningTask, listening_config, start_from
 from model.training.overrides import UnknownSetting, changed, settings_of
 from model.training.published import build_task, load_start
-from model.training.published_recipes import PUBLISHED_RECIPES, ListeningOptions, keyframes
+from model.training.published_recipes import PUBLISHED_RECIPES, ListeningOptions, ListeningRecipe, keyframes
 from model.training.recipes import mini_draft
 from model.training.smoke import smoke_recipe, write_tiny_start
 from model.training.stage_task import StageTask, is_trained
@@ -201,6 +202,22 @@ def test_localizer_starts_from_the_encoder_of_the_diffusion_stages() -> None:
     assert released.localizer.trunk.positions.requires_grad
     assert paper.localizer.trunk.positions.equal(encoder.positions)
     assert not paper.localizer.trunk.positions.requires_grad
+
+
+def test_localizer_goes_on_from_that_of_the_start_weights(caplog: pytest.LogCaptureFixture) -> None:
+    """One of the recipe's shape is taken over whole; another is left out, and the log says so."""
+    start = build_components(CONFIG)
+    recipe = smoke_recipe("localizer")
+    assert isinstance(recipe, ListeningRecipe)
+    paper = replace(recipe, options=replace(recipe.options, variant="paper"))
+
+    same, other = (build_task(chosen, CONFIG, start).components()["localizer"] for chosen in (recipe, paper))
+
+    assert start.localizer is not None
+    given = start.localizer.state_dict()
+    assert all(tensor.equal(given[name]) for name, tensor in same.state_dict().items())
+    assert set(other.state_dict()) != set(given)
+    assert caplog.text.count("is not used") == 1
 
 
 def test_positions_are_stretched_to_another_time_grid() -> None:

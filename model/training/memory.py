@@ -56,9 +56,10 @@ def advice(recipe: Recipe, memory: StaticMemory, *, clips_per_part: int, availab
         if memory.total > available:
             return f"{holds}: no batch fits on one device; shard them with FSDP under `accelerate launch`"
     settings = []
-    if clips_per_part > 1:
+    # The judge's negatives are the other sounds of its part: in smaller parts it learns another thing.
+    if clips_per_part > 1 and recipe.task != "sync-judge":
         parts = recipe.accumulation * clips_per_part
-        settings.append(f"--set accumulation={parts} (one clip at a time, the same result)")
+        settings.append(f"--set accumulation={parts} (one clip at a time, the same result on average)")
     if not recipe.activation_checkpointing:
         settings.append("--set activation_checkpointing=true (a third slower)")
     if recipe.precision == "fp32":

@@ -213,6 +213,16 @@ def test_advice_says_when_no_batch_can_fit() -> None:
     assert "FSDP" in told
 
 
+def test_advice_leaves_the_judges_part_whole() -> None:
+    """A part is where sync-judge's negatives come from: smaller ones would change what it learns."""
+    memory = StaticMemory(weights=2**20, gradients=2**20, moments=2**20, average=0)
+
+    told = advice(replace(recipe(), task="sync-judge"), memory, clips_per_part=8, available=None)
+
+    assert "accumulation" not in told
+    assert "accumulation=8" in advice(recipe(), memory, clips_per_part=8, available=None)
+
+
 def test_static_memory_counts_only_what_is_trained() -> None:
     """Gradients and moments are those of trained parameters; frozen networks count as weights."""
     memory = static_memory(CentreTask(), frozen=(nn.Linear(1, 4),), has_average=True)

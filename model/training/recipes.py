@@ -21,7 +21,8 @@ class Optimisation:
     """AdamW with linear warm-up, a decay of the learning rate, clipped gradients and averaged weights.
 
     Args:
-        ema_decay: decay of the weight average per step, once the first tenth of it has warmed up; 0 for none.
+        ema_decay: most that the weight average keeps per step; 0 for none. At step n it keeps (1 + n) / (10 + n) where
+            that is less, so the average is at most over about the last tenth of the steps so far.
         betas: of Adam's moments.
         decay: `cosine` falls to a hundredth by the last step, `constant` stays, `staircase` is multiplied by
             `staircase_factor` every `staircase_steps`.

@@ -1,4 +1,8 @@
-"""Does the localizer put its peaks where the motion has them (KeyVID, Appendix D)."""
+"""Does the localizer put its peaks where the motion has them (KeyVID, Appendix D).
+
+As in the paper's AP@t (`model.evaluation.metrics.average_precision`), but with one prominence of 0.1 for the peaks of
+both curves: without one, any ripple of the prediction counts as a hit.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ class KeypointScore:
     """Shares within three and five frames, of one clip.
 
     Args:
-        recall_at_3, recall_at_5: true peaks with a predicted one near: what the paper calls AP@t.
+        recall_at_3, recall_at_5: true peaks with a predicted one near: what the paper calls AP@t, but of prominent peaks.
         precision_at_3: predicted peaks with a true one near. A grid of points has full recall, and no precision.
     """
 

@@ -1,4 +1,7 @@
-"""AP@t of the paper: how many true motion peaks the predicted curve has nearby."""
+"""AP@t of the paper: how many true motion peaks the predicted curve has nearby.
+
+`model.evaluation.localization` measures keyvid-mini by a stricter one: there predicted peaks need a prominence too.
+"""
 
 from __future__ import annotations
 

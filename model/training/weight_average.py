@@ -28,7 +28,7 @@ class WeightAverage:
         self._take(module.state_dict(), module)
 
     def update(self, module: nn.Module, step: int) -> None:
-        """Move towards the module's present weights; the average is over the last tenth of the steps at most, roughly."""
+        """Move towards the module's present weights; roughly the last tenth of the steps counts at most."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in module.state_dict().items():
             if name in self._shared:

@@ -137,7 +137,7 @@ def listening_sample(
     draws: np.random.RandomState | None,
     mel_frames: int,
 ) -> ListeningSample:
-    """A sample of the localizer; without `draws` it is the first two seconds, as in validation."""
+    """A sample of the localizer; without `draws` it is the first two seconds."""
     last = max(clip.num_samples - WINDOW_SAMPLES, 0)
     start = int(draws.randint(0, last + 1)) if draws is not None else 0
     sound = clip.sound(start, WINDOW_SAMPLES)

@@ -46,7 +46,7 @@ class KeypointScore:
     """Shares within three and five frames, of one clip.
 
     Args:
-        recall_at_3, recall_at_5: true peaks with a predicted one near: what the paper calls AP@t, but of prominent peaks.
+        recall_at_3, recall_at_5: true peaks with a predicted one near: the paper's AP@t, but of prominent peaks.
         precision_at_3: predicted peaks with a true one near. A grid of points has full recall, and no precision.
     """
 
@@ -102,15 +102,6 @@ def score_hearing(clips: Sequence[HeardClip]) -> dict[str, list[KeypointScore]]:
         row: [score_frames(guess, true) for guess, true in zip(guessed, peaks, strict=True)]
         for row, guessed in guesses.items()
     }
-
-
-def score_keypoints(predicted: Sequence[float], truth: Sequence[float]) -> KeypointScore:
-    """Compare motion curves of one length by their peaks.
-
-    Source: KeyVID, Appendix D, as released, but with one prominence of 0.1 for both curves: without one, any ripple
-    of the prediction counts as a hit.
-    """
-    return score_frames(keypoints(predicted), keypoints(truth))
 
 
 def score_frames(guesses: Frames, peaks: Frames) -> KeypointScore:

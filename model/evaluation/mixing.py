@@ -14,7 +14,7 @@ from scipy import signal
 
 from model.training.procedural.canvas import Canvas
 from model.training.procedural.catalogue import SUBJECTS
-from model.training.procedural.clip import FIRST_HELD_OUT_SEED
+from model.training.procedural.clip import FIRST_RESERVED_SEED
 from model.training.procedural.dice import Dice
 from model.training.procedural.examples import DemoClip
 from model.training.procedural.pictures import paint_scene
@@ -32,7 +32,7 @@ CONDITIONS: tuple[Condition, ...] = ("room", "codec", "music", "quiet events", "
 NUM_MIXED = 40
 # Up to six events a second; slow ones are more, because at fast rates any video is near an event.
 RATES_HZ = (1.0, 2.0, 1.5, 3.0, 1.0, 4.0, 2.0, 6.0)
-_SEED = FIRST_HELD_OUT_SEED + 2**21
+_SEED = FIRST_RESERVED_SEED + 2**21
 _BLAST_HZ = 2.0  # explosions do not come faster
 _NOISE_FLOOR = 0.003
 _BED_GAIN = 0.12  # of the events' peak: a pad some 18 dB below them

@@ -25,7 +25,7 @@ from model.evaluation.report import ReportTable
 from model.generation import GenerationParams
 from model.media.image import to_frame
 from model.media.mel import SAMPLE_RATE_HZ
-from model.training.procedural.clip import FIRST_HELD_OUT_SEED
+from model.training.procedural.clip import FIRST_RESERVED_SEED
 from model.training.procedural.dice import Dice
 from model.training.procedural.rooms import record
 from model.training.procedural.sounds import compose, perform
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from model.clips import ImageFrame
     from model.pipeline import KeyVIDPipeline
 
-_SEED = FIRST_HELD_OUT_SEED + 2**22
+_SEED = FIRST_RESERVED_SEED + 2**22
 _PERCENTILE = 99  # of the picture's displacement
 _STILL_SHARE = 0.1  # of that displacement: what never moves farther counts as still
 _LUMA = np.array([0.299, 0.587, 0.114])

@@ -32,13 +32,12 @@ class Draws:
         order_seed: seed of the order of clips and of everything drawn from one.
         num_workers: threads that decode ahead; 0 decodes when a batch is asked for.
         on_broken: `skip` takes the next clip of the folder instead of a broken one, and says so once; `stop` raises.
-        process_index, num_processes: which draws of a step this process will be asked for.
+        num_processes: how many share the draws of a step.
     """
 
     order_seed: int
     num_workers: int = 0
     on_broken: OnBroken = "stop"
-    process_index: int = 0
     num_processes: int = 1
 
 

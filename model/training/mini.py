@@ -14,7 +14,6 @@ from model.pretrained import build_components, save_components
 from model.training.clip_store import ClipStore
 from model.training.diffusion_task import DiffusionTask
 from model.training.procedural.catalogue import vocabulary
-from model.training.recipes import RECIPES, Recipe, TaskName
 from model.training.tasks import DraftTask, LocalizerTask
 from model.training.trainer import WEIGHTS_NAME, Trainer, TrainingTask
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
+
+    from model.training.recipes import Recipe, TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +61,6 @@ def train(recipe: Recipe, runs: MiniRuns, *, num_workers: int = 1) -> None:
         Trainer(recipe, task, store=store, folder=runs.run(recipe.task)).run()
     finally:
         store.close()
-
-
-def train_all(runs: MiniRuns, *, num_workers: int = 1) -> None:
-    """Train localizer, draft and diffusion, one after the other."""
-    for recipe in RECIPES.values():
-        train(recipe(), runs, num_workers=num_workers)
 
 
 def build_task(name: TaskName, runs: MiniRuns) -> TrainingTask:

@@ -206,14 +206,12 @@ def _split(
     order = np.random.RandomState(_SPLIT_SEED).permutation(len(clips)).tolist()
     count = round(held_out * len(clips))
     kept = [clips[index] for index in sorted(order[count:])]
-    state = PartialState()
     repeats = isinstance(recipe.clips, FolderOrder) and recipe.clips.repeat
     draws = Draws(
         order_seed=recipe.seed,
         num_workers=0 if repeats else run.num_workers,
         on_broken=run.on_broken,
-        process_index=state.process_index,
-        num_processes=state.num_processes,
+        num_processes=PartialState().num_processes,
     )
     logger.info("%d clips train, %d are held out", len(kept), count)
     source: FolderClips[Any] = FolderClips(kept, draw, collate, draws)
@@ -230,7 +228,7 @@ def _fixed_batches(
 ) -> list[Batch]:
     if not clips or not recipe.validate_every:
         return []
-    alone = replace(draws, num_workers=0, process_index=0, num_processes=1, order_seed=_SPLIT_SEED)
+    alone = replace(draws, num_workers=0, num_processes=1, order_seed=_SPLIT_SEED)
     source: FolderClips[Any] = FolderClips(clips, draw, collate, alone)
     size = max(recipe.batch_size // (recipe.accumulation * draws.num_processes), 1)
     count = min(len(clips), _VALIDATION_CLIPS)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from model.training.procedural.canvas import Field
     from model.training.procedural.drawn import Drawn
 
-__all__ = ["FIRST_HELD_OUT_SEED", "IMPULSIVE_KINDS", "KINDS", "ProceduralClip", "make_clip", "render_picture"]
+__all__ = ["FIRST_RESERVED_SEED", "IMPULSIVE_KINDS", "KINDS", "ProceduralClip", "make_clip", "render_picture"]
 
 IMAGE_SIZE = (80, 128)
-FIRST_HELD_OUT_SEED = 2**31
+FIRST_RESERVED_SEED = 2**31
 IMPULSIVE_KINDS = ("impact", "bark", "shot", "beat", "boom", "horn")
 
 _PICTURE_HEIGHT_PX = 320  # displacement units are those of a 320x512 picture
@@ -75,7 +75,7 @@ class ProceduralClip:
 
 
 def make_clip(seed: int) -> ProceduralClip:
-    """Make the clip of a seed; seeds from `FIRST_HELD_OUT_SEED` on use sounds that smaller ones never do."""
+    """Make the clip of a seed; seeds from `FIRST_RESERVED_SEED` on use sounds that smaller ones never do."""
     streams = _streams(seed)
     subject = draw_subject(streams.plan)
     score = compose(subject.voice, streams.sound)
@@ -131,7 +131,7 @@ class _Streams:
 
 
 def _streams(seed: int) -> _Streams:
-    is_held_out = seed >= FIRST_HELD_OUT_SEED
+    is_held_out = seed >= FIRST_RESERVED_SEED
     return _Streams(*(Dice((seed, part), is_held_out=is_held_out) for part in range(4)))
 
 

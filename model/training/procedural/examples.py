@@ -16,7 +16,7 @@ from scipy import signal
 
 from model.training.procedural.canvas import Canvas, Pen, soften
 from model.training.procedural.catalogue import SUBJECTS
-from model.training.procedural.clip import FIRST_HELD_OUT_SEED
+from model.training.procedural.clip import FIRST_RESERVED_SEED
 from model.training.procedural.creatures import dog
 from model.training.procedural.dice import Dice
 from model.training.procedural.instruments import bottle, violin
@@ -39,7 +39,7 @@ _OVERSAMPLING = 2
 SLOW_RATES_HZ = (1.0, 1.5, 2.0, 1.0, 3.0, 1.5, 1.0, 2.0, 5.0)
 # Hard to follow, and hard to tell from chance: the events of another sound would score 0.61 on a perfect video.
 EVEN_RATES_HZ = (1.0, 2.0, 3.0, 4.0, 5.0)
-_DEMO_SEED = FIRST_HELD_OUT_SEED + 2**20
+_DEMO_SEED = FIRST_RESERVED_SEED + 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from model.clips import AudioClip, ImageFrame, KeyframePlan
 from model.codecs.latent_flow import LatentFlowCodec
 from model.config import keyvid_mini, tiny
 from model.errors import CheckpointMismatch, CheckpointMissing
-from model.evaluation.localization import GRID, LOCALIZER, HeardClip, hear_clips, keypoints, score_hearing
-from model.evaluation.localization import score_keypoints as score
+from model.evaluation.localization import GRID, LOCALIZER, HeardClip, hear_clips, keypoints, score_frames, score_hearing
 from model.evaluation.motion import MotionScore, MotionTruth, correlation, drawn_displacement, score_motion
 from model.evaluation.onsets import onset_envelope
 from model.evaluation.reading import Reader, score_playback
@@ -66,7 +65,7 @@ def test_keypoints_are_where_the_curve_peaks() -> None:
 
 def test_recall_forgives_three_frames_and_precision_counts_false_alarms() -> None:
     """One peak three frames late is found at 3, one five frames late only at 5; a third is a false alarm."""
-    found = score(bumps(11, 29, 42), bumps(8, 24))
+    found = score_frames(keypoints(bumps(11, 29, 42)), keypoints(bumps(8, 24)))
 
     assert (found.recall_at_3, found.recall_at_5) == (0.5, 1.0)
     assert found.precision_at_3 == pytest.approx(1 / 3)

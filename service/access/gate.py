@@ -54,6 +54,7 @@ class Gate:
             self._own_hosts.add(urlsplit(settings.public_url).hostname or "")
         self._has_keys = False
         self._asked_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
         self._findings: OrderedDict[bytes, _Finding] = OrderedDict()
         self._lookups: dict[bytes, asyncio.Task[Grant | None]] = {}
 
@@ -98,14 +99,25 @@ class Gate:
         return grant
 
     async def _is_open(self) -> bool:
-        """Whether no key is needed: on a loopback address, until the first key is made."""
+        """Whether no key is needed: on a loopback address, until the first key is made.
+
+        Raises: StoreUnavailable; a question without an answer opens nothing.
+        """
         if self._mode == "required" or not self._is_local or self._has_keys:
             return False
-        now = time.monotonic()
-        if now - self._asked_at >= BELIEVED_S:
-            self._asked_at = now
-            self._has_keys = await run_in_threadpool(self._keys.has_keys)
+        if time.monotonic() - self._asked_at >= BELIEVED_S:
+            if self._asking is None:  # requests that come meanwhile wait for the same answer
+                self._asking = asyncio.create_task(self._look_for_keys())
+            await asyncio.shield(self._asking)
         return not self._has_keys
+
+    async def _look_for_keys(self) -> None:
+        asked_at = time.monotonic()
+        try:
+            self._has_keys = await run_in_threadpool(self._keys.has_keys)
+            self._asked_at = asked_at
+        finally:
+            self._asking = None
 
     def _is_own(self, host: str | None) -> bool:
         """Whether the request names this server as its owner does; a page that rebinds its own name does not."""

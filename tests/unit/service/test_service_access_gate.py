@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +12,7 @@ from service.access.gate import BELIEVED_S, Gate
 from service.errors import Unauthorized
 from service.settings import ServiceSettings
 from workers.access import ApiKey, Scope
+from workers.errors import StoreUnavailable
 from workers.key_store import Grant
 
 SECRET = "kv_live_" + "a" * 8 + "_" + "b" * 52
@@ -26,6 +28,8 @@ class CountedKeys:
     )
     is_known: bool = True
     has_any: bool = True
+    is_down: bool = False
+    may_answer: threading.Event | None = None
     lookups: int = 0
     looks: int = 0
 
@@ -37,6 +41,10 @@ class CountedKeys:
     def has_keys(self) -> bool:
         """Whether there is a key."""
         self.looks += 1
+        if self.may_answer is not None:
+            assert self.may_answer.wait(10)
+        if self.is_down:
+            raise StoreUnavailable
         return self.has_any
 
 
@@ -140,6 +148,36 @@ async def test_open_server_asks_now_and_then_whether_a_key_was_made(now: list[fl
         with pytest.raises(Unauthorized):
             await door.admit(authorization=None, host="localhost")
     assert keys.looks == 2
+
+
+async def test_nobody_is_let_in_before_it_is_known_whether_there_are_keys() -> None:
+    """Requests that come while the first one asks wait for its answer, and are refused with it."""
+    keys = CountedKeys(may_answer=threading.Event())
+    door = gate(keys)
+    callers = [asyncio.create_task(door.admit(authorization=None, host="localhost")) for _ in range(5)]
+    _, waiting = await asyncio.wait(callers, timeout=0.05)
+    assert len(waiting) == 5
+    assert keys.may_answer is not None
+    keys.may_answer.set()
+
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [Unauthorized] * 5
+    assert keys.looks == 1
+
+
+async def test_database_that_does_not_answer_opens_nothing(now: list[float]) -> None:
+    """Every request without a key fails with it, and the first one behind its return asks again."""
+    keys = CountedKeys(is_down=True)
+    door = gate(keys)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await door.admit(authorization=None, host="localhost")
+    keys.is_down = False
+
+    with pytest.raises(Unauthorized):
+        await door.admit(authorization=None, host="localhost")
+    assert now == [1000.0]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from service.access.guard import COOKIE, SCHEME_NAME, PrincipalDep, authenticate, require_session_header
@@ -23,6 +23,13 @@ class SessionFields(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     api_key: SecretStr | None = Field(None, max_length=200, description="An API key.", examples=["kv_live_8f2a..."])
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_plain(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
+            raise ValueError("must be printable ASCII characters")
+        return key
 
 
 class Session(BaseModel):

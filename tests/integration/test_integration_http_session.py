@@ -66,6 +66,17 @@ def test_cookie_over_https_is_secure(tmp_path: Path) -> None:
         assert "secure" in sign_in(service)[1].headers["set-cookie"].lower()
 
 
+@pytest.mark.parametrize("escaped", ["\\ud800", "kv_live_\\u0000", "k\\u00e9y"])
+def test_key_of_odd_characters_is_422(door: Service, escaped: str) -> None:
+    """What no key can hold, half a surrogate pair among it, is a field that is wrong, and is not repeated."""
+    reply = door.client.post(
+        "/v1/session", content=f'{{"api_key":"{escaped}"}}', headers={"Content-Type": "application/json"}
+    )
+
+    assert (reply.status_code, reply.json()["code"]) == (422, "validation_failed")
+    assert reply.json()["errors"] == [{"pointer": "/api_key", "detail": "must be printable ASCII characters"}]
+
+
 def test_change_needs_a_header_that_other_sites_cannot_send(door: Service) -> None:
     """With the cookie alone nothing is changed, whatever the form."""
     sign_in(door)

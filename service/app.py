@@ -81,6 +81,7 @@ ROUTERS = (
     blobs.router,
     health.router,
 )
+FILE_ROUTES = (("POST", "/v1/videos"), ("POST", "/v1/files"), ("POST", "/v1/localizations"), ("PUT", "/v1/blobs/"))
 STORING_THREADS = 8  # they wait for disks; what computes is the checks, and those take turns
 HEARING_THREADS = 4  # the listener hears one sound at a time; the others are on their way
 
@@ -154,6 +155,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_body_bytes,
+        file_routes=FILE_ROUTES,
         idle_seconds=settings.body_idle_seconds,
         total_seconds=settings.body_total_seconds,
     )

@@ -9,21 +9,35 @@ from typing import TYPE_CHECKING
 from service.errors import PayloadTooLarge, RequestTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+MAX_PLAIN_BYTES = 64_000  # of a body that is no file: it is held in memory, before it is known who sends it
 LINGER_SECONDS = 3.0  # long enough for a client in mid-upload to notice the answer
 
 
 class BodyLimit:
     """ASGI middleware: a body that is too large or too slow ends with 413 or 408, in constant memory.
 
+    Only `file_routes` take `max_bytes`: methods with their paths, or with what paths begin with that ends in a slash.
+    All others take `MAX_PLAIN_BYTES`.
     An answer that is given before the whole body was read closes the connection. It lingers a moment first, reading
     and dropping what still arrives, because closing at once would reset the connection and destroy the answer.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, idle_seconds: float, total_seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        file_routes: Collection[tuple[str, str]],
+        idle_seconds: float,
+        total_seconds: float,
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._file_routes = file_routes
         self._idle_seconds = idle_seconds
         self._total_seconds = total_seconds
 
@@ -38,11 +52,18 @@ class BodyLimit:
             send,
             declared_bytes=int(declared) if declared.isdigit() else 0,
             is_chunked=bool(_header(scope, b"transfer-encoding")),
-            max_bytes=self._max_bytes,
+            max_bytes=self._max_bytes if self._takes_files(scope) else min(self._max_bytes, MAX_PLAIN_BYTES),
             idle_seconds=self._idle_seconds,
             total_seconds=self._total_seconds,
         )
         await self._app(scope, body.receive, body.send)
+
+    def _takes_files(self, scope: Scope) -> bool:
+        asked = scope["path"]
+        return any(
+            scope["method"] == method and (asked == path or (path[-1] == "/" and asked.startswith(path)))
+            for method, path in self._file_routes
+        )
 
 
 class _Body:
@@ -104,7 +125,8 @@ class _Body:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"The body may have at most {self._max_bytes / 1e6:g} MB.")
+        size = f"{self._max_bytes / 1e6:g} MB" if self._max_bytes >= 1e6 else f"{self._max_bytes / 1e3:g} KB"
+        return PayloadTooLarge(f"The body may have at most {size}.")
 
 
 async def _drain(receive: Receive) -> None:

@@ -102,10 +102,11 @@ def _drop_default_422(document: dict[str, Any]) -> None:
 
 
 def _describe_json(document: dict[str, Any]) -> None:
-    """Every operation that takes JSON refuses what is none."""
+    """Every operation that takes JSON refuses what is none, comes too slowly or is too large."""
     for operation in _operations(document):
         if "application/json" in operation.get("requestBody", {}).get("content", {}):
-            operation["responses"].setdefault("400", problems(400)[400])
+            for status, reply in problems(400, 408, 413).items():
+                operation["responses"].setdefault(str(status), reply)
 
 
 def _describe_access(document: dict[str, Any], routers: Sequence[APIRouter]) -> None:

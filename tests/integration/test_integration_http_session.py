@@ -77,6 +77,19 @@ def test_key_of_odd_characters_is_422(door: Service, escaped: str) -> None:
     assert reply.json()["errors"] == [{"pointer": "/api_key", "detail": "must be printable ASCII characters"}]
 
 
+@pytest.mark.parametrize("credentials", [{}, {"Authorization": "Bearer the-gateways-own"}])
+def test_session_counts_behind_a_gateway(tmp_path: Path, credentials: dict[str, str]) -> None:
+    """Who has signed in there is that key's tenant, whatever the gateway adds; who has not needs no key."""
+    with serving(ServiceSettings(data_dir=tmp_path, auth="gateway")) as service:
+        service.client.headers.update(credentials)
+        assert service.client.get("/v1/session").json()["tenant"] == "default"
+        sign_in(service)
+
+        session = service.client.get("/v1/session").json()
+
+    assert (session["kind"], session["tenant"]) == ("session", "acme")
+
+
 def test_change_needs_a_header_that_other_sites_cannot_send(door: Service) -> None:
     """With the cookie alone nothing is changed, whatever the form."""
     sign_in(door)

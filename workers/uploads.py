@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from workers.errors import QuotaExceeded, UploadExpired, UploadNotKnown
 from workers.file_store import insert_file
 from workers.ids import new_id
+from workers.quota import locked_tenant
 from workers.records import file_of
 from workers.tables import FileRow, UploadRow
 
@@ -55,6 +56,7 @@ class Uploads:
         Raises: QuotaExceeded when the tenant has too many uploads that it did not complete.
         """
         with self._database.write() as transaction:
+            locked_tenant(transaction, announced.tenant)  # those who come at once are counted one after the other
             pending = select(func.count()).where(
                 UploadRow.tenant == announced.tenant,
                 UploadRow.completed_at.is_(None),

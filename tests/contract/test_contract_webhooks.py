@@ -11,12 +11,21 @@ from contract_webhooks import ACTOR, FAILURE, TENANT, URL, claim, deliveries, di
 from sqlalchemy import delete
 
 from workers.access import Actor
+from workers.errors import IllegalTransition
 from workers.jobs import EventType, JobStatus
-from workers.tables import WebhookEndpointRow
+from workers.tables import WebhookDeliveryRow, WebhookEndpointRow
 from workers.upkeep import Upkeep
 from workers.webhooks.due import DueDeliveries
 from workers.webhooks.messages import DeliveryStatus
-from workers.webhooks.store import MAX_ENDPOINTS, DeliveryNotKnown, EndpointNotKnown, TooManyEndpoints, WebhookStore
+from workers.webhooks.store import (
+    MAX_ENDPOINTS,
+    DeliveryNotKnown,
+    EndpointNotKnown,
+    TooManyEndpoints,
+    WebhookStore,
+    disable,
+    locked_endpoint,
+)
 
 if TYPE_CHECKING:
     from tests.clocks import FakeClock
@@ -151,6 +160,63 @@ def test_number_of_endpoints_is_bounded(webhooks: WebhookStore) -> None:
 
     with pytest.raises(TooManyEndpoints):
         new_endpoint(webhooks)
+
+
+def test_parallel_endpoints_keep_the_bound(webhooks: WebhookStore) -> None:
+    """Requests at the same moment cannot pass the bound together."""
+    for _ in range(MAX_ENDPOINTS - 1):
+        new_endpoint(webhooks)
+    refusals: list[TooManyEndpoints] = []
+    together = threading.Barrier(6)
+
+    def create() -> None:
+        together.wait(10)
+        try:
+            new_endpoint(webhooks)
+        except TooManyEndpoints as error:
+            refusals.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(refusals) == 5
+    assert len(webhooks.list(tenant=TENANT)) == MAX_ENDPOINTS
+
+
+def test_redelivery_waits_for_an_endpoint_that_is_being_disabled(
+    timed_store: JobStore, webhooks: WebhookStore, timed_database: Database
+) -> None:
+    """What its caller disables at the same moment is sent nothing more."""
+    endpoint = new_endpoint(webhooks)
+    new_job(timed_store)
+    claim(timed_store)
+    (owed,) = deliveries(webhooks)
+    with timed_database.write() as transaction:
+        transaction.session.get_one(WebhookDeliveryRow, owed.id).status = DeliveryStatus.FAILED
+    refusals: list[IllegalTransition] = []
+
+    def redeliver() -> None:
+        try:
+            webhooks.redeliver(owed.id, tenant=TENANT)
+        except IllegalTransition as error:
+            refusals.append(error)
+
+    asking = threading.Thread(target=redeliver)
+    with timed_database.write() as transaction:
+        row = locked_endpoint(transaction, WebhookEndpointRow.id == endpoint.id)
+        assert row is not None
+        disable(transaction, row, "caller")
+        transaction.session.flush()
+        asking.start()
+        asking.join(0.3)
+        assert asking.is_alive()
+    asking.join()
+
+    assert len(refusals) == 1
+    assert [delivery.status for delivery in deliveries(webhooks)] == [DeliveryStatus.FAILED]
 
 
 def test_settled_deliveries_are_forgotten_in_time(

@@ -10,6 +10,7 @@ from workers.audit import note
 from workers.errors import IllegalTransition, WorkerError
 from workers.ids import new_id
 from workers.jobs import EventType
+from workers.quota import locked_tenant
 from workers.tables import WebhookDeliveryRow, WebhookEndpointRow
 from workers.webhooks.messages import TEST_EVENT, Delivery, DeliveryStatus, Endpoint
 from workers.webhooks.outbox import owe_one
@@ -52,6 +53,7 @@ class WebhookStore:
         Raises: TooManyEndpoints.
         """
         with self._database.write() as transaction:
+            locked_tenant(transaction, actor.tenant)  # those who come at once are counted one after the other
             count = select(func.count()).select_from(WebhookEndpointRow)
             if (
                 transaction.session.scalar(count.where(WebhookEndpointRow.tenant == actor.tenant)) or 0
@@ -168,9 +170,10 @@ class WebhookStore:
         Raises: DeliveryNotKnown; IllegalTransition when its endpoint is disabled.
         """
         with self._database.write() as transaction:
+            owing = select(WebhookDeliveryRow.endpoint_id).where(WebhookDeliveryRow.id == delivery_id)
+            endpoint = locked_endpoint(transaction, WebhookEndpointRow.id.in_(owing))
             row = _delivery(transaction, delivery_id, tenant, lock=True)
-            endpoint = transaction.session.get_one(WebhookEndpointRow, row.endpoint_id)
-            if endpoint.disabled_reason is not None:
+            if endpoint is None or endpoint.disabled_reason is not None:
                 raise IllegalTransition
             row.status, row.tries, row.next_at, row.done_at = DeliveryStatus.PENDING, 0, transaction.now, None
             return _delivery_of(row)

@@ -204,10 +204,17 @@ class JobStore(JobLeases, FileStore):
             return job_of(row)
 
     def create_again(
-        self, job_id: str, *, tenant: str, api_key_id: str | None = None, origin: Origin = NO_ORIGIN
+        self,
+        job_id: str,
+        *,
+        tenant: str,
+        highest: Priority = Priority.HIGH,
+        api_key_id: str | None = None,
+        origin: Origin = NO_ORIGIN,
     ) -> tuple[Job, bool]:
         """Accept the request of a failed or cancelled job once more, as a new job with attempts of its own.
 
+        It has the priority of the old one, or `highest` if that was higher.
         Where such a job waits, runs or is completed already, it is the answer. Says whether the job is new.
         Raises: JobNotFound, JobExpired, IllegalTransition, QuotaExceeded, InputQuarantined.
         """
@@ -232,7 +239,7 @@ class JobStore(JobLeases, FileStore):
                 request,
                 tenant=tenant,
                 metadata=row.caller_metadata,
-                priority=Priority(row.priority),
+                priority=max(Priority(row.priority), highest),
                 api_key_id=api_key_id,
                 terms=Terms(deadline_s=deadline_s, retention_s=row.retention_s),
                 origin=origin,

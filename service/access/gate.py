@@ -66,9 +66,7 @@ class Gate:
         scheme, _, token = (authorization or "").partition(" ")
         is_bearer = scheme.lower() == "bearer"
         if self._mode == "gateway":
-            is_bearer = is_bearer and token.strip().startswith(
-                MARK
-            )  # the gateway's own credentials are not ours to read
+            is_bearer = is_bearer and token.strip().startswith(MARK)  # the gateway's own are not ours to read
             if not is_bearer and session is None:
                 return Principal(scopes=UNPRIVILEGED)
         elif await self._is_open():

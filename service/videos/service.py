@@ -186,10 +186,16 @@ class VideoService:
     def retry(self, video_id: str) -> tuple[Video, bool]:
         """Make a failed or cancelled video once more, from the same inputs and seed; says whether that is new.
 
+        Its priority is the same, but normal in place of high where the caller may not ask for that.
         Raises: JobNotFound, IllegalTransition, QuotaExceeded, InputQuarantined.
         """
+        may_be_high = Scope.VIDEOS_PRIORITY in self.caller.scopes
         job, is_new = self.store.create_again(
-            video_id, tenant=self.tenant, api_key_id=self.caller.key_id, origin=self.caller.origin
+            video_id,
+            tenant=self.tenant,
+            highest=Priority.HIGH if may_be_high else Priority.NORMAL,
+            api_key_id=self.caller.key_id,
+            origin=self.caller.origin,
         )
         if is_new:
             self.bell.ring()

@@ -173,6 +173,16 @@ def test_high_priority_needs_its_scope(door: Door) -> None:
     assert door.create(special, priority="urgent").status_code == 422
 
 
+def test_retry_without_the_scope_is_not_of_high_priority(door: Door) -> None:
+    """Nobody gets by repeating a video what could not be asked for with it."""
+    special, usual = door.key("acme", *USUAL_SCOPES, Scope.VIDEOS_PRIORITY), door.key()
+    for headers, asked, got in ((usual, "high", "normal"), (usual, "low", "low"), (special, "high", "high")):
+        video = door.create(special, priority=asked).json()
+        door.client.post(f"/v1/videos/{video['id']}/cancel", headers=usual)
+        again = door.client.post(f"/v1/videos/{video['id']}/retry", headers=headers)
+        assert (again.status_code, again.json()["priority"]) == (202, got)
+
+
 def test_loopback_is_open_until_the_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without keys the quick start works as it is, any bearer token included; the first key closes the door."""
     with opened(tmp_path) as door:

@@ -84,6 +84,7 @@ ROUTERS = (
 )
 FILE_ROUTES = (("POST", "/v1/videos"), ("POST", "/v1/files"), ("POST", "/v1/localizations"), ("PUT", "/v1/blobs/"))
 STORING_THREADS = 8  # they wait for disks; what computes is the checks, and those take turns
+RESOLVING_THREADS = 4  # a nameserver that is away may keep these, and no other request
 HEARING_THREADS = 4  # the listener hears one sound at a time; the others are on their way
 
 _DESCRIPTION = "Animate a picture to a sound. Send both, follow the video while it is made, download an MP4 in sync."
@@ -134,6 +135,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     listener=ListenerLine(settings.listener_url),
                     intake_limiter=anyio.CapacityLimiter(settings.max_probes + STORING_THREADS),
                     hearing_limiter=anyio.CapacityLimiter(HEARING_THREADS),
+                    resolving_limiter=anyio.CapacityLimiter(RESOLVING_THREADS),
                 )
             )
         finally:

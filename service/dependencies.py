@@ -58,6 +58,7 @@ class Resources:
     listener: ListenerLine
     intake_limiter: anyio.CapacityLimiter
     hearing_limiter: anyio.CapacityLimiter
+    resolving_limiter: anyio.CapacityLimiter
 
 
 class State(TypedDict):

@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Depends, Path, Query, Response
+from starlette.concurrency import run_in_threadpool
 
 from service.access.guard import GUARD_WEBHOOKS
-from service.dependencies import WebhooksDep
+from service.dependencies import Resources, ResourcesDep, WebhooksDep
 from service.openapi import headers, problems
 from service.webhooks.schemas import (
     EndpointChanges,
@@ -17,12 +19,25 @@ from service.webhooks.schemas import (
     WebhookEndpointDeleted,
     WebhookEndpointList,
 )
+from service.webhooks.service import NotResolved, WebhookService
 from workers.webhooks.messages import DeliveryStatus
 
 endpoints = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"], dependencies=[Depends(GUARD_WEBHOOKS)])
 deliveries = APIRouter(prefix="/v1/webhook-deliveries", tags=["webhooks"], dependencies=[Depends(GUARD_WEBHOOKS)])
 
 Id = Annotated[str, Path(max_length=64)]
+RESOLVE_S = 5.0
+
+
+async def _check_url(url: str, webhooks: WebhookService, resources: Resources) -> None:
+    """Raises: ValidationFailed; NotResolved too when the nameserver has not answered in time."""
+    try:
+        with anyio.fail_after(RESOLVE_S):
+            await anyio.to_thread.run_sync(
+                webhooks.check_url, url, limiter=resources.resolving_limiter, abandon_on_cancel=True
+            )
+    except TimeoutError as error:
+        raise NotResolved from error
 
 
 @endpoints.post(
@@ -31,9 +46,12 @@ Id = Annotated[str, Path(max_length=64)]
     status_code=201,
     responses={201: headers("Location"), **problems(409, 422, 503)},
 )
-def create_endpoint(fields: EndpointFields, response: Response, webhooks: WebhooksDep) -> NewWebhookEndpoint:
+async def create_endpoint(
+    fields: EndpointFields, response: Response, webhooks: WebhooksDep, resources: ResourcesDep
+) -> NewWebhookEndpoint:
     """Have an address of your own told of your videos; keep the secret, it is not shown again."""
-    endpoint = webhooks.create(fields)
+    await _check_url(fields.url, webhooks, resources)
+    endpoint = await run_in_threadpool(webhooks.create, fields)
     response.headers["Location"] = f"/v1/webhook-endpoints/{endpoint.id}"
     return endpoint
 
@@ -51,9 +69,13 @@ def get_endpoint(endpoint_id: Id, webhooks: WebhooksDep) -> WebhookEndpoint:
 
 
 @endpoints.patch("/{endpoint_id}", operation_id="updateWebhookEndpoint", responses=problems(404, 422, 503))
-def update_endpoint(endpoint_id: Id, changes: EndpointChanges, webhooks: WebhooksDep) -> WebhookEndpoint:
+async def update_endpoint(
+    endpoint_id: Id, changes: EndpointChanges, webhooks: WebhooksDep, resources: ResourcesDep
+) -> WebhookEndpoint:
     """Change an endpoint, or enable or disable it; what is owed to a disabled one is given up."""
-    return webhooks.update(endpoint_id, changes)
+    if changes.url is not None:
+        await _check_url(changes.url, webhooks, resources)
+    return await run_in_threadpool(webhooks.update, endpoint_id, changes)
 
 
 @endpoints.delete("/{endpoint_id}", operation_id="deleteWebhookEndpoint", responses=problems(404, 503))

@@ -42,6 +42,13 @@ class EndpointDisabled(Conflict):
     code = "endpoint_disabled"
 
 
+class NotResolved(ValidationFailed):
+    """The name of this host does not resolve."""
+
+    def __init__(self) -> None:
+        super().__init__(param="url")
+
+
 class TooMany(Conflict):
     """There are as many webhook endpoints as may be."""
 
@@ -57,8 +64,7 @@ class WebhookService:
     caller: Principal
 
     def create(self, fields: EndpointFields) -> NewWebhookEndpoint:
-        """Add an endpoint. Raises: ValidationFailed, TooMany."""
-        self._check_url(fields.url)
+        """Add an endpoint whose URL is checked. Raises: TooMany."""
         try:
             endpoint, secret = self.webhooks.create(
                 url=fields.url,
@@ -83,9 +89,7 @@ class WebhookService:
             raise NoSuchEndpoint from error
 
     def update(self, endpoint_id: str, changes: EndpointChanges) -> WebhookEndpoint:
-        """Change an endpoint. Raises: NoSuchEndpoint, ValidationFailed."""
-        if changes.url is not None:
-            self._check_url(changes.url)
+        """Change an endpoint; its URL is checked. Raises: NoSuchEndpoint."""
         try:
             endpoint = self.webhooks.update(
                 endpoint_id,
@@ -150,8 +154,11 @@ class WebhookService:
         except IllegalTransition as error:
             raise EndpointDisabled from error
 
-    def _check_url(self, url: str) -> None:
-        """Refuse now what every try would refuse; each try checks again, because names change their addresses."""
+    def check_url(self, url: str) -> None:
+        """Refuse now what every try would refuse; each try checks again, because names change their addresses.
+
+        Waits for the nameserver. Raises: ValidationFailed.
+        """
         try:
             target = parse_target(url, private_hosts=self.settings.webhook_private_hosts)
         except TargetRefused as error:
@@ -161,7 +168,7 @@ class WebhookService:
         except TargetRefused as error:
             raise ValidationFailed("This host is not on the public internet.", param="url") from error
         except TargetUnknown as error:
-            raise ValidationFailed("The name of this host does not resolve.", param="url") from error
+            raise NotResolved from error
 
 
 def _events(names: Sequence[str]) -> list[EventType]:

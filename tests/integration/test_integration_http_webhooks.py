@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,6 +149,24 @@ def test_address_that_must_not_be_reached_is_422(service: Service, url: str) -> 
 
     assert (made.status_code, made.json()["error"]["param"]) == (422, "url")
     assert service.client.get(ENDPOINTS).json()["data"] == []
+
+
+def test_nameserver_that_does_not_answer_holds_nothing_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without an answer in time does not resolve, and meanwhile only such requests wait."""
+    released = threading.Event()
+
+    def stalled(_target: object) -> None:
+        released.wait(20)
+
+    monkeypatch.setattr("service.webhooks.routes.RESOLVE_S", 1.0)
+    monkeypatch.setattr("service.webhooks.service.checked_addresses", stalled)
+    with ThreadPoolExecutor(60) as callers:
+        asked = [callers.submit(service.client.post, ENDPOINTS, json={"url": "https://a.example/"}) for _ in range(60)]
+        assert service.client.get("/v1/videos").status_code == 200
+        replies = [one.result() for one in asked]
+        released.set()
+
+    assert {(reply.status_code, reply.json()["error"]["param"]) for reply in replies} == {(422, "url")}
 
 
 def test_change_to_an_address_inside_is_refused(service: Service, receiver: Receiver) -> None:

@@ -40,12 +40,16 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A blob as its reader gets it; `etag` is quoted and strong."""
+    """A blob as its reader gets it; `etag` is quoted and strong.
+
+    `body` is all of it, for a small one that may be replaced between two looks.
+    """
 
     key: str
     etag: str
     media_type: str
     filename: str
+    body: bytes | None = None
 
 
 def content_response(request: Request, storage: BlobStore, content: Content) -> Response:
@@ -62,7 +66,7 @@ def content_response(request: Request, storage: BlobStore, content: Content) -> 
     }
     if matches(request.headers.get("if-none-match"), content.etag):
         return Response(status_code=304, headers=headers)
-    size = storage.stat(content.key).size
+    size = storage.stat(content.key).size if content.body is None else len(content.body)
     start, length, status = 0, size, 200
     span = _requested_range(request, content.etag, size)
     if span is not None:
@@ -72,6 +76,9 @@ def content_response(request: Request, storage: BlobStore, content: Content) -> 
     headers["Content-Length"] = str(length)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=content.media_type)
+    if content.body is not None:
+        part = content.body[start : start + length]
+        return Response(part, status_code=status, headers=headers, media_type=content.media_type)
     chunks = storage.open_range(content.key, start=start, length=length)
     return StreamingResponse(chunks, status_code=status, headers=headers, media_type=content.media_type)
 

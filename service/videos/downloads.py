@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 from service.content import Content
@@ -43,10 +44,11 @@ def _preview(job: Job, storage: BlobStore) -> Content:
         raise NotFound("This video has no previews: ask for them with preview=true.")
     key = preview_key(job.id, job.fence)
     try:
-        etag = storage.stat(key).etag
+        picture = storage.get_bytes(key)
     except BlobNotFound as error:
         raise NotReady("There is no preview yet.") from error
-    return Content(key, f'"{etag}"', "image/jpeg", f"{job.id}-preview.jpg")
+    etag = f'"{hashlib.sha256(picture).hexdigest()}"'
+    return Content(key, etag, "image/jpeg", f"{job.id}-preview.jpg", picture)
 
 
 def _why_not_ready(job: Job) -> str:

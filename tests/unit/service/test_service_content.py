@@ -61,6 +61,22 @@ def test_range_is_cut_out(client: TestClient, asked: str, start: int, end: int) 
     assert reply.headers["content-range"] == f"bytes {start}-{end}/1024"
 
 
+@pytest.mark.parametrize(("asked", "part"), [("", b"before"), ("bytes=1-3", b"efo")])
+def test_bytes_that_were_read_are_what_is_sent(tmp_path: Path, asked: str, part: bytes) -> None:
+    """What replaces the blob meanwhile is in neither the body nor its length."""
+    storage = LocalBlobStore(tmp_path, signing_key=b"key")
+
+    def serve(request: Request) -> Response:
+        content = Content("preview", ETAG, "image/jpeg", "a.jpg", storage.get_bytes("preview"))
+        storage.put_bytes("preview", b"a longer one", content_type="image/jpeg")
+        return content_response(request, storage, content)
+
+    storage.put_bytes("preview", b"before", content_type="image/jpeg")
+    reply = TestClient(Starlette(routes=[Route("/", serve)])).get("/", headers={"Range": asked})
+
+    assert (reply.content, reply.headers["content-length"]) == (part, str(len(part)))
+
+
 @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=-0", "bytes=5000-6000"])
 def test_range_outside_is_416(client: TestClient, asked: str) -> None:
     """A range behind the end says how long the content is."""

@@ -93,7 +93,8 @@ def from_worker_error(error: WorkerError) -> ServiceError:
             code=error.code,
         )
     kind = _FROM_WORKERS.get(type(error), ServiceError)
-    return kind(_PUBLIC_WORDS.get(type(error)))
+    words = str(error) if isinstance(error, IllegalTransition) else _PUBLIC_WORDS.get(type(error))
+    return kind(words)
 
 
 def problem_body(error: ServiceError, *, instance: str, request_id: str | None) -> dict[str, Any]:

@@ -67,7 +67,10 @@ class QuotaExceeded(WorkerError):
 
 
 class IllegalTransition(WorkerError):
-    """The job is not in a state that allows this."""
+    """It is not in a state that allows this. The message is written for callers: they are shown it."""
+
+    def __init__(self, message: str = "It is not in a state that allows this.") -> None:
+        super().__init__(message)
 
 
 class LeaseLost(WorkerError):

@@ -23,6 +23,7 @@ def test_operator_handles_keys_over_http(door: Door) -> None:
 
     rotated = door.client.post(f"/v1/admin/keys/{made.json()['id']}/rotate", json={}, headers=admin).json()
     again = door.client.post(f"/v1/admin/keys/{made.json()['id']}/rotate", json={}, headers=admin)
+    assert again.json()["detail"] == "This key has ended or was replaced before."
     gone = door.client.delete(f"/v1/admin/keys/{rotated['id']}", headers=admin).json()
 
     listed = door.client.get("/v1/admin/keys", headers=admin)

@@ -103,6 +103,23 @@ def test_reader_that_comes_back_gets_what_it_missed(service: Service) -> None:
     assert done.status_code == 204
 
 
+def test_long_history_is_replayed_without_pauses(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is many batches behind an ended video is told all of it at once."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("waits for news of a video that has ended")
+
+    video_id = service.create()["id"]
+    service.finish()
+    monkeypatch.setattr("service.videos.events.REPLAY_BATCH", 1)
+    monkeypatch.setattr("service.videos.events._next_events", never)
+
+    told = events_of(service.client.get(f"/v1/videos/{video_id}/events?after=0"))
+
+    assert [seq for seq, name, _ in told if name != "video.snapshot"] == list(range(1, len(told)))
+    assert told[-1][1] == "video.completed"
+
+
 def test_event_stream_asks_proxies_not_to_hold_it_back(service: Service) -> None:
     """The headers that make events arrive when they happen."""
     video_id = service.create()["id"]

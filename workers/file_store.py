@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
-
 from workers.access import OPERATOR
 from workers.audit import note
 from workers.errors import FileExpired, FileNotKnown
@@ -67,10 +65,13 @@ class FileStore:
     def delete_file(self, file_id: str, *, tenant: str, actor: Actor = OPERATOR) -> None:
         """Forget a file; its blob is swept once no job needs it.
 
-        Raises: FileNotKnown.
+        Raises: FileNotKnown, FileExpired.
         """
-        gone = delete(FileRow).where(FileRow.id == file_id, FileRow.tenant == tenant).returning(FileRow.id)
         with self._database.write() as transaction:
-            if transaction.session.scalar(gone) is None:
+            row = transaction.session.get(FileRow, file_id, with_for_update=True)
+            if row is None or row.tenant != tenant:
                 raise FileNotKnown
+            if row.expires_at is not None and row.expires_at <= transaction.now:
+                raise FileExpired
+            transaction.session.delete(row)
             note(transaction, actor, "file.delete", file_id)

@@ -32,6 +32,7 @@ def test_expired_video_and_file_are_410(tmp_path: Path) -> None:
             suffix: service.client.request(method, f"{paths[0]}{suffix}").status_code
             for method, suffix in (("POST", "/cancel"), ("GET", "/events"), ("GET", "/content-url"), ("DELETE", ""))
         }
+        asked["file"] = service.client.delete(paths[1]).status_code
         listed = service.client.get("/v1/videos").json()["data"]
         unknown = service.client.get("/v1/videos/video_none").status_code
 

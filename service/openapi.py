@@ -19,6 +19,7 @@ CODES: Mapping[int, tuple[str, ...]] = {
     401: ("invalid_api_key", "invalid_ticket"),
     403: ("insufficient_scope", "cross_site_request", "session_header_missing"),
     404: ("not_found",),
+    405: ("method_not_allowed",),
     408: ("request_timeout",),
     409: (
         "not_ready",
@@ -62,6 +63,7 @@ _MEANINGS = {
     401: "The API key is missing, wrong, expired or revoked.",
     403: "The API key may not do this, or a page of another site asked.",
     404: "There is no such thing here.",
+    405: "This address takes other methods.",
     408: "The body did not arrive in time.",
     409: "It is not in a state that allows this.",
     410: "It is no longer kept.",
@@ -81,9 +83,9 @@ HEADERS: Mapping[str, tuple[str, str]] = {
     "Location": ("Where the new thing is, relative to this server.", "/v1/videos/video_01m88svcp4ezcvdpnpynbpjcnx"),
     "RateLimit": (
         "What is left of the key's requests, and for how many seconds; where it has a limit.",
-        '"key";r=599;t=1',
+        '"requests";r=599;t=1',
     ),
-    "RateLimit-Policy": ("The key's limit: requests, and seconds; where it has one.", '"key";q=600;w=60'),
+    "RateLimit-Policy": ("The key's limit: requests, and seconds; where it has one.", '"requests";q=600;w=60'),
     "Retry-After": ("Seconds to wait before the next try.", "5"),
     "WWW-Authenticate": ("How to show a key.", 'Bearer realm="keyvid"'),
     "X-Request-ID": ("Names this request in logs: the caller's own, if it sent a plain one.", "8d3c1f2a"),

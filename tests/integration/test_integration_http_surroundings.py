@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from http_service import JPEG, WAV, Service, serving
 
+from service.openapi import CODES
 from service.settings import ServiceSettings
 from workers.job_store import JobStore
 
@@ -119,6 +120,13 @@ def test_full_disk_refuses_before_reading(tmp_path: Path) -> None:
         assert (reply.status_code, reply.json()["code"]) == (503, "storage_unavailable")
         assert reply.headers["retry-after"]
         assert service.client.get("/readyz").status_code == 503
+
+
+def test_method_that_an_address_does_not_take_is_405(service: Service) -> None:
+    """Its code is one of those that are documented."""
+    reply = service.client.post("/livez")
+
+    assert (reply.status_code, (reply.json()["code"],)) == (405, CODES[405])
 
 
 def test_requests_carry_an_id(service: Service) -> None:

@@ -14,6 +14,7 @@ from service.events import EventFeed
 from service.files.service import FileService
 from service.localizations.listener import ListenerLine
 from service.metrics import InstallationMetrics
+from service.readiness import ReadinessLooks
 from service.settings import ServiceSettings
 from service.videos.forecasts import Forecasts
 from service.videos.polls import Polls
@@ -56,6 +57,7 @@ class Resources:
     audit: AuditLog
     tracer: Tracer
     listener: ListenerLine
+    readiness: ReadinessLooks
     intake_limiter: anyio.CapacityLimiter
     hearing_limiter: anyio.CapacityLimiter
     resolving_limiter: anyio.CapacityLimiter

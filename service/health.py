@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from service.access.guard import PrincipalDep
 from service.dependencies import ResourcesDep
 from service.errors import InsufficientScope
-from service.readiness import Readiness, check_readiness
+from service.readiness import Readiness
 from workers.access import Scope
 from workers.metrics import render_metrics
 
@@ -33,9 +33,9 @@ async def get_liveness() -> Liveness:
     responses={503: {"description": "Requests cannot be accepted now.", "model": Readiness}},
 )
 @router.get("/health", include_in_schema=False)
-def get_readiness(response: Response, resources: ResourcesDep) -> Readiness:
+async def get_readiness(response: Response, resources: ResourcesDep) -> Readiness:
     """Tell whether videos can be accepted, and what is wrong if not."""
-    readiness = check_readiness(resources)
+    readiness = await resources.readiness.latest(resources)
     response.status_code = 503 if readiness.status == "unavailable" else 200
     return readiness
 

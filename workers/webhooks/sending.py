@@ -59,7 +59,7 @@ def post(target: Target, address: str, *, headers: Mapping[str, str], body: byte
     except TimeoutError as error:
         raise PostFailed("timeout") from error
     except ssl.SSLError as error:
-        raise PostFailed("tls_failed") from error
+        raise PostFailed("timeout" if connection.is_aborted else "tls_failed") from error
     except (OSError, http.client.HTTPException) as error:
         raise PostFailed("timeout" if connection.is_aborted else "connection_failed") from error
     finally:
@@ -77,10 +77,16 @@ class _PinnedConnection(http.client.HTTPConnection):
         self.is_aborted = False
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self._target.port), self.timeout)
+        sock = socket.create_connection((self._address, self._target.port), self.timeout)
         if self._target.scheme == "https":
             context = ssl.create_default_context()
-            self.sock = context.wrap_socket(self.sock, server_hostname=self._target.host)
+            # The handshake comes later: until `self.sock` is the socket in use, an abort cannot reach it.
+            sock = context.wrap_socket(sock, server_hostname=self._target.host, do_handshake_on_connect=False)
+        self.sock = sock
+        if self.is_aborted:
+            raise TimeoutError
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
 
     def abort(self) -> None:
         """Break the connection from another thread, in whatever it is doing."""

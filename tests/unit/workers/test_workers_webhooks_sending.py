@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -152,6 +152,32 @@ def test_https_is_checked_against_the_name_and_not_the_address(
         with pytest.raises(PostFailed, match="tls_failed"):
             _post(receiver.url)
         assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize(("connect_s", "handshake_s"), [(0.3, 0.4), (0.7, 0.0)])
+def test_slow_https_receiver_is_left_after_the_whole_time(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, connect_s: float, handshake_s: float
+) -> None:
+    """Time that goes into the connection and into its handshake is not given again to an answer that drips."""
+    create_connection = socket.create_connection
+
+    def connect_late(*args: Any) -> socket.socket:
+        time.sleep(connect_s)
+        return create_connection(*args)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda *_: time.sleep(handshake_s)
+    monkeypatch.setattr("workers.webhooks.sending.socket.create_connection", connect_late)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with receiving(tls=context) as receiver:
+        receiver.drips = True
+        started = time.monotonic()
+
+        with pytest.raises(PostFailed, match="timeout"):
+            _post(receiver.url.replace(LOOPBACK, "hooks.example"), timeout_s=0.5)
+
+        assert time.monotonic() - started < 5
 
 
 def test_receiver_that_is_no_web_server_is_told_so(receiver: Receiver) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.servers import S3Server
 
-Kind = Literal["503", "403", "reset", "stall", "slow", "truncate", "corrupt"]
+Kind = Literal["503", "403", "reset", "stall", "slow", "truncate", "corrupt", "lose"]
 
 HOP_HEADERS = {"connection", "transfer-encoding", "keep-alive", "date", "server"}
 SLOW_S = 0.2
@@ -29,7 +29,8 @@ class Fault:
     """What goes wrong with the next `times` requests of a method whose path holds `where`.
 
     `503` and `403` are answered unasked; `reset` ends the connection in mid-body, `stall` answers nothing, `slow` waits
-    a moment; `truncate` and `corrupt` store half of the bytes, or others, and say that all is well.
+    a moment; `truncate` and `corrupt` store half of the bytes, or others, and say that all is well; `lose` stores none
+    and says so too, or finds nothing where a blob is read.
     """
 
     kind: Kind
@@ -88,7 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "slow":
             time.sleep(SLOW_S)
-        if fault in ("503", "403"):
+        if fault == "lose":
+            self._answer(200 if self.command == "PUT" else 404, b"")
+        elif fault in ("503", "403"):
             self._answer(
                 int(fault), b"<Error><Code>%s</Code></Error>" % (b"SlowDown" if fault == "503" else b"AccessDenied")
             )

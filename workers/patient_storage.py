@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from workers.errors import StorageUnavailable
+from workers.errors import BlobNotFound, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +47,11 @@ class PatientStorage:
         def put() -> str:
             self.storage.put_file(key, path, content_type=content_type)
             stored = hashlib.sha256()
-            for chunk in self.storage.open_range(key):
-                stored.update(chunk)
+            try:
+                for chunk in self.storage.open_range(key):
+                    stored.update(chunk)
+            except BlobNotFound as error:
+                raise StorageUnavailable("Storage does not hold what was sent.") from error
             if stored.hexdigest() != sent:
                 raise StorageUnavailable("Storage holds other bytes than were sent.")
             return sent

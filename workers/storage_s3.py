@@ -80,7 +80,10 @@ class S3BlobStore:
 
     def _whole(self, key: str, size: int) -> BlobStat:
         """The blob that was just stored, if all of it is there; half a blob is removed."""
-        stored = self.stat(key)
+        try:
+            stored = self.stat(key)
+        except BlobNotFound as error:
+            raise StorageUnavailable("Storage does not hold what was sent.") from error
         if stored.size != size:
             self.delete(key)
             raise StorageUnavailable("Storage kept a part of what was sent.")

@@ -62,7 +62,7 @@ def create(client: TestClient) -> httpx.Response:
 
 def test_nothing_is_accepted_that_is_not_stored(proxy: FaultProxy, settings: ServiceSettings) -> None:
     """An input that storage did not take whole makes the request a 503, without a job; the next one is accepted."""
-    kinds: tuple[Kind, ...] = ("503", "403", "reset", "stall", "truncate")
+    kinds: tuple[Kind, ...] = ("503", "403", "reset", "stall", "truncate", "lose")
     with TestClient(create_app(settings)) as client:
         for kind in kinds:
             proxy.break_next(kind, times=2, where="/inputs/")
@@ -144,6 +144,8 @@ def run(job: RunJob, engine: OneVideo, settings: ServiceSettings, **changes: Any
         ("slow", 20, "PUT", "/"),
         ("truncate", 2, "PUT", "video.mp4"),
         ("corrupt", 2, "PUT", "video.mp4"),
+        ("lose", 2, "PUT", "video.mp4"),
+        ("lose", 1, "GET", "video.mp4"),
         ("503", 5, "PUT", "checkpoints/"),
         ("503", 5, "GET", "inputs/"),
         ("reset", 5, "GET", "inputs/"),
@@ -171,7 +173,7 @@ def test_running_job_waits_storage_out(  # noqa: PLR0917
     assert proxy.seen[kind] > 0
 
 
-@pytest.mark.parametrize("kind", ["403", "corrupt", "truncate"])
+@pytest.mark.parametrize("kind", ["403", "corrupt", "truncate", "lose"])
 def test_storage_that_never_takes_the_video_fails_the_attempt(
     proxy: FaultProxy, settings: ServiceSettings, job: RunJob, video: bytes, kind: Kind
 ) -> None:

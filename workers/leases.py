@@ -15,7 +15,7 @@ from workers.access import NO_LIMITS
 from workers.contract import PAYLOAD_VERSION
 from workers.errors import LeaseLost
 from workers.fair_share import next_job
-from workers.jobs import EventType, Failure, Job, JobStage, JobStatus, Keyframes, Lease, Output
+from workers.jobs import TOO_LATE, EventType, Failure, Job, JobStage, JobStatus, Keyframes, Lease, Output
 from workers.records import advance, close_stages, end_attempt, finish, fresh_stages, job_of, record, requeue
 from workers.tables import CheckpointRow, JobRow
 
@@ -162,12 +162,14 @@ class JobLeases:
     def complete(
         self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]
     ) -> JobStatus:
-        """End the job with its video. If a cancel came too late, the video still counts. Answers its state.
+        """End the job with its video, or as failed when that comes after its deadline. Answers its state.
 
-        Raises: LeaseLost.
+        If a cancel came too late, the video still counts. Raises: LeaseLost.
         """
         with self._database.write() as transaction:
             row = _held(transaction, lease)
+            if row.deadline_at is not None and row.deadline_at <= transaction.now:
+                return self._fail(transaction, row, TOO_LATE)
             row.output = asdict(output)
             row.engine = dict(engine)
             queued_s = (row.started_at or transaction.now) - row.created_at
@@ -184,9 +186,7 @@ class JobLeases:
         """
         with self._database.write() as transaction:
             row = _held(transaction, lease)
-            row.failure_code, row.failure_message = failure.code, failure.message
-            finish(transaction, row, JobStatus.FAILED, retention_s=self._retention_s)
-            return JobStatus.FAILED
+            return self._fail(transaction, row, failure)
 
     def retry(self, lease: Lease, failure: Failure, *, delay_s: float) -> JobStatus:
         """End this attempt: queue the job again after `delay_s`, or fail it with `failure` if it was the last one.
@@ -223,6 +223,11 @@ class JobLeases:
             row.attempt -= 1 if refund else 0
             requeue(transaction, row, delay_s=0.0, reason="worker_draining")
             return JobStatus.QUEUED
+
+    def _fail(self, transaction: Transaction, row: JobRow, failure: Failure) -> JobStatus:
+        row.failure_code, row.failure_message = failure.code, failure.message
+        finish(transaction, row, JobStatus.FAILED, retention_s=self._retention_s)
+        return JobStatus.FAILED
 
 
 def _claimable(model: str, now: float) -> tuple[ColumnElement[bool], ...]:

@@ -90,6 +90,23 @@ def test_waiting_job_fails_at_its_deadline(store: JobStore, clock: FakeClock, ti
     assert store.get(other.id, tenant=TENANT).status is JobStatus.IN_PROGRESS
 
 
+@pytest.mark.parametrize(("after_s", "is_late"), [(59, False), (60, True)])
+def test_video_that_comes_after_its_deadline_has_failed(
+    store: JobStore, clock: FakeClock, *, after_s: int, is_late: bool
+) -> None:
+    """A worker that was frozen or cut off completes nothing late, whatever its own clock says."""
+    job = _create(store, terms=Terms(deadline_s=60))
+    lease = _claim(store)
+    clock.advance(after_s)
+
+    ended = store.complete(lease, OUTPUT, usage={}, engine={})
+
+    done = store.get(job.id, tenant=TENANT)
+    assert ended is done.status
+    assert (done.status, done.failure) == ((JobStatus.FAILED, TOO_LATE) if is_late else (JobStatus.COMPLETED, None))
+    assert (done.output is None) == is_late
+
+
 def test_terms_are_kept(store: JobStore, clock: FakeClock) -> None:
     """A request that wants to be kept for less expires sooner."""
     _create(store, terms=Terms(retention_s=60))

@@ -13,7 +13,7 @@ from workers import metrics
 from workers.attempt_meter import AttemptMeter, Outcome
 from workers.errors import LeaseLost, StoreUnavailable
 from workers.failpoints import Failpoint, reach
-from workers.jobs import TOO_LATE, Failure, Job, JobStatus, Lease
+from workers.jobs import TOO_LATE, WORKER_DRAINING, Failure, Job, JobStatus, Lease
 from workers.runner_handle import RunnerDied
 from workers.runner_messages import Checkpointed, Done, Failed, Previewed, Remedy, RunJob, Step, StopJob, Stopped
 
@@ -265,18 +265,26 @@ class JobRun:
             self._end_broken(report.failure)
 
     def _end_broken(self, failure: Failure) -> None:
-        """End an attempt that broke; the last one of a job that always crashes is the job's own fault."""
+        """End an attempt that broke."""
         if self._stop is StopReason.DRAIN:
             self._release()
             return
-        is_last = self.job.attempt >= self.job.max_attempts
-        shown = POISON if is_last and failure is CRASHED else failure
         waits = self.settings.retry_backoff_seconds
         delay_s = waits[min(self.job.attempt, len(waits)) - 1]
-        self._end(lambda: self.store.retry(self.lease, shown, delay_s=delay_s), reason=shown.code)
+        self._end(
+            lambda: self.store.retry(self.lease, self._blamed(failure), delay_s=delay_s),
+            reason=failure.code,
+        )
+
+    def _blamed(self, failure: Failure) -> Failure:
+        """What a job fails with that breaks now: one that crashed at every attempt is at fault itself."""
+        if failure is not CRASHED or self.job.attempt < self.job.max_attempts:
+            return failure
+        ended_by = {*self.store.retry_reasons(self.job.id)} - {WORKER_DRAINING}
+        return POISON if ended_by <= {CRASHED.code} else failure
 
     def _release(self) -> None:
-        self._end(lambda: self.store.release(self.lease, refund=True), reason="worker_draining")
+        self._end(lambda: self.store.release(self.lease, refund=True), reason=WORKER_DRAINING)
 
     def _end(self, call: Callable[[], JobStatus], *, reason: str = "") -> None:
         """Write how the attempt ends, and count it."""

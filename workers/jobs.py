@@ -98,6 +98,7 @@ class Failure:
     message: str
 
 
+WORKER_DRAINING = "worker_draining"  # why an attempt was given back that was not at fault
 TOO_LATE = Failure("deadline_exceeded", "The video was not completed by its deadline.")
 
 

@@ -15,9 +15,20 @@ from workers.access import NO_LIMITS
 from workers.contract import PAYLOAD_VERSION
 from workers.errors import LeaseLost
 from workers.fair_share import next_job
-from workers.jobs import TOO_LATE, EventType, Failure, Job, JobStage, JobStatus, Keyframes, Lease, Output
+from workers.jobs import (
+    TOO_LATE,
+    WORKER_DRAINING,
+    EventType,
+    Failure,
+    Job,
+    JobStage,
+    JobStatus,
+    Keyframes,
+    Lease,
+    Output,
+)
 from workers.records import advance, close_stages, end_attempt, finish, fresh_stages, job_of, record, requeue
-from workers.tables import CheckpointRow, JobRow
+from workers.tables import CheckpointRow, EventRow, JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +170,12 @@ class JobLeases:
             rows = transaction.session.scalars(newest_first)
             return tuple({name: getattr(row, name) for name in names} for row in rows)
 
+    def retry_reasons(self, job_id: str) -> tuple[str, ...]:
+        """Why the earlier attempts of a job were ended, the first one first."""
+        retried = select(EventRow.data).where(EventRow.job_id == job_id, EventRow.type == EventType.RETRYING)
+        with self._database.read() as transaction:
+            return tuple(data["reason"] for data in transaction.session.scalars(retried.order_by(EventRow.seq)))
+
     def complete(
         self, lease: Lease, output: Output, *, usage: Mapping[str, float], engine: Mapping[str, Any]
     ) -> JobStatus:
@@ -221,7 +238,7 @@ class JobLeases:
                 finish(transaction, row, JobStatus.CANCELLED, retention_s=self._retention_s)
                 return JobStatus.CANCELLED
             row.attempt -= 1 if refund else 0
-            requeue(transaction, row, delay_s=0.0, reason="worker_draining")
+            requeue(transaction, row, delay_s=0.0, reason=WORKER_DRAINING)
             return JobStatus.QUEUED
 
     def _fail(self, transaction: Transaction, row: JobRow, failure: Failure) -> JobStatus:

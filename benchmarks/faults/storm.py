@@ -166,7 +166,8 @@ def _call(
     try:
         if kind == "poison":
             video_id = caller.create("crash step_ms=1", inputs=poison[number % len(poison)], key=f"storm-{number}")
-            ledger.accept(video_id, FAILED, codes=("poison_input",))
+            # An attempt that ended because the storm hit its worker says nothing of the input.
+            ledger.accept(video_id, FAILED, codes=("poison_input", "worker_crashed"))
             return
         steps_ms = chance.choice((30, 60, 120))
         video_id = caller.create(f"step_ms={steps_ms}", inputs=healthy, key=f"storm-{number}")

@@ -16,13 +16,15 @@ import pytest
 from worker_installation import TENANT, WAIT_S, Installation, assert_gapless, runner_of, wait_for
 
 from workers.errors import BlobNotFound
-from workers.jobs import EventType, JobStage, JobStatus
+from workers.jobs import EventType, Failure, JobStage, JobStatus
 from workers.roster import WorkerState
 from workers.storage import preview_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from workers.jobs import Lease
 
 STEP_S = 0.1
 pytestmark = pytest.mark.timeout(120)
@@ -195,6 +197,36 @@ def test_poison_fails_after_three_attempts(installation: Installation) -> None:
     assert poison.failure.code == "poison_input"
     assert healthy.status is JobStatus.COMPLETED
     assert assert_gapless(installation, poison).count(EventType.STARTED) == 3
+
+
+@pytest.mark.parametrize(
+    ("earlier", "code"),
+    [
+        (("stage_timeout", "worker_crashed"), "worker_crashed"),
+        (("worker_crashed", "worker_crashed"), "poison_input"),
+    ],
+)
+def test_crash_is_the_inputs_fault_only_if_each_attempt_crashed(
+    installation: Installation, earlier: tuple[str, ...], code: str
+) -> None:
+    """A worker that dies at the last attempt says nothing of an input that earlier ones ended otherwise with."""
+
+    def claim() -> Lease:
+        claimed = installation.store.claim("worker-a", model="keyvid-mini", lease_s=60)
+        assert claimed is not None
+        return claimed[1]
+
+    job = installation.submit("crash step_ms=1")
+    installation.store.release(claim(), refund=True)
+    for reason in earlier:
+        installation.store.retry(claim(), Failure(reason, "It broke."), delay_s=0.0)
+    installation.start_worker()
+
+    failed = installation.wait_until_final(job)
+
+    assert installation.store.retry_reasons(job.id) == ("worker_draining", *earlier)
+    assert failed.failure is not None
+    assert (failed.failure.code, failed.attempt) == (code, 3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Float, create_engine, event, func, literal_column, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Executable, Row
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.orm import DeclarativeBase
     from sqlalchemy.sql.elements import ColumnElement
 
 BUSY_TIMEOUT_MS = 10_000
@@ -45,8 +47,23 @@ class Transaction:
 
         Taken last in a transaction. SQLite has one writer at a time anyway.
         """
-        if self.session.get_bind().dialect.name == "postgresql":
-            self.session.execute(select(func.pg_advisory_xact_lock(EVENT_LOCK)))
+        self._lock(EVENT_LOCK)
+
+    def lock_digest(self, digest: str) -> None:
+        """Let nobody else decide on a SHA-256 (in hexadecimal) at the same time; taken before `lock_events`."""
+        self._lock(int.from_bytes(bytes.fromhex(digest)[:8], signed=True))
+
+    def insert(self, table: type[DeclarativeBase]) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that can say what happens to a row that another process has made first."""
+        return postgresql.insert(table) if self._is_postgresql else sqlite.insert(table)
+
+    @property
+    def _is_postgresql(self) -> bool:
+        return self.session.get_bind().dialect.name == "postgresql"
+
+    def _lock(self, number: int) -> None:
+        if self._is_postgresql:
+            self.session.execute(select(func.pg_advisory_xact_lock(number)))
 
 
 class Database:

@@ -330,7 +330,10 @@ class JobStore(JobLeases, FileStore):
     def ping(self) -> None:
         """Write and read one row."""
         with self._database.write() as transaction:
-            transaction.session.merge(LeaderRow(duty="ping", owner="ping", until=transaction.now))
+            row = transaction.insert(LeaderRow).values(duty="ping", owner="ping", until=transaction.now)
+            transaction.session.execute(
+                row.on_conflict_do_update(index_elements=["duty"], set_={"until": transaction.now})
+            )
 
     def close(self) -> None:
         """Close the connections."""

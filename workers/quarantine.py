@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -55,6 +55,8 @@ def note_poison(transaction: Transaction, row: JobRow) -> None:
     """Quarantine the inputs of a job that has just failed as poison, if they had failed so before."""
     if row.failure_code != POISON:
         return
+    digest = pair_digest(row.image_key, row.audio_key)
+    transaction.lock_digest(digest)  # of two that fail together, one has to see the other
     before = (
         select(func.count())
         .select_from(JobRow)
@@ -68,14 +70,15 @@ def note_poison(transaction: Transaction, row: JobRow) -> None:
     )
     if int(transaction.session.scalar(before) or 0) + 1 < POISONED_JOBS:
         return
-    transaction.session.merge(
-        QuarantineRow(
-            digest=pair_digest(row.image_key, row.audio_key),
-            reason="Every attempt of several jobs with these inputs ended the worker that tried.",
-            job_id=row.id,
-            at=transaction.now,
-        )
-    )
+    reason = "Every attempt of several jobs with these inputs ended the worker that tried."
+    _put(transaction, QuarantinedInput(digest, reason, row.id, transaction.now))
+
+
+def _put(transaction: Transaction, entry: QuarantinedInput) -> None:
+    """Refuse an input, or refuse it for a newer reason."""
+    values = asdict(entry)
+    refused = transaction.insert(QuarantineRow).values(values)
+    transaction.session.execute(refused.on_conflict_do_update(index_elements=["digest"], set_=values))
 
 
 class Quarantine:
@@ -93,11 +96,10 @@ class Quarantine:
     def add(self, digest: str, *, reason: str, actor: Actor) -> QuarantinedInput:
         """Refuse an input from now on."""
         with self._database.write() as transaction:
-            row = transaction.session.merge(
-                QuarantineRow(digest=digest, reason=reason, job_id=None, at=transaction.now)
-            )
+            entry = QuarantinedInput(digest, reason, None, transaction.now)
+            _put(transaction, entry)
             note(transaction, actor, "quarantine.add", digest, reason=reason)
-            return QuarantinedInput(row.digest, row.reason, row.job_id, row.at)
+            return entry
 
     def lift(self, digest: str, *, actor: Actor) -> None:
         """Accept an input again.

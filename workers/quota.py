@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from workers.access import Limits, Usage
 from workers.errors import QuotaExceeded
@@ -53,8 +52,7 @@ def ensure_tenant(transaction: Transaction, tenant: str) -> None:
         "turn_start": 0.0,
         "turn_end": 0.0,
     }
-    dialect = postgresql if transaction.session.get_bind().dialect.name == "postgresql" else sqlite
-    transaction.session.execute(dialect.insert(TenantRow).values(values).on_conflict_do_nothing())
+    transaction.session.execute(transaction.insert(TenantRow).values(values).on_conflict_do_nothing())
 
 
 def locked_tenant(transaction: Transaction, tenant: str) -> TenantRow:
@@ -109,9 +107,8 @@ def charge(transaction: Transaction, row: JobRow) -> None:
     seconds = max(0.0, transaction.now - row.claimed_at)
     row.claimed_at = None
     values = {"tenant": row.tenant, "day": _day(transaction.now), "compute_seconds": seconds, "attempts": 1}
-    dialect = postgresql if transaction.session.get_bind().dialect.name == "postgresql" else sqlite
     transaction.session.execute(
-        dialect.insert(UsageRow)
+        transaction.insert(UsageRow)
         .values(values)
         .on_conflict_do_update(
             index_elements=["tenant", "day"],

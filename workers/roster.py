@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from workers.audit import note
 from workers.errors import WorkerNotKnown
@@ -116,15 +116,18 @@ class Roster:
     def lead(self, duty: str, owner: str, *, for_s: float) -> bool:
         """Take or keep a duty for `for_s` seconds; False while another has it."""
         with self._database.write() as transaction:
-            row = transaction.session.get(LeaderRow, duty, with_for_update=True)
-            if row is None:
-                transaction.session.add(LeaderRow(duty=duty, owner=owner, until=transaction.now + for_s))
-                return True
-            if row.owner != owner and row.until > transaction.now:
-                return False
-            row.owner = owner
-            row.until = transaction.now + for_s
-            return True
+            until = transaction.now + for_s
+            taken = (
+                transaction.insert(LeaderRow)
+                .values(duty=duty, owner=owner, until=until)
+                .on_conflict_do_update(
+                    index_elements=["duty"],
+                    set_={"owner": owner, "until": until},
+                    where=or_(LeaderRow.owner == owner, LeaderRow.until <= transaction.now),
+                )
+                .returning(LeaderRow.duty)
+            )
+            return transaction.session.scalar(taken) is not None
 
 
 def state_of(said: str, *, beat_at: float, now: float) -> WorkerState:

@@ -228,6 +228,8 @@ class JobRun:
 
     def _request_stop(self, reason: StopReason) -> None:
         """Ask the runner to stop, once; a lost lease overrides every other reason."""
+        if reason is StopReason.LEASE_LOST and self._stop is not reason:
+            metrics.LEASE_LOSSES.inc()
         if self._stop is None:
             logger.info("job_stopping", reason=reason)
             is_drain = reason is StopReason.DRAIN
@@ -290,7 +292,8 @@ class JobRun:
         """Write how the attempt ends, and count it."""
         status = self._persist(call)
         if status is None:
-            metrics.LEASE_LOSSES.inc()
+            if self._stop is not StopReason.LEASE_LOST:  # that one is counted
+                metrics.LEASE_LOSSES.inc()
         elif status is JobStatus.QUEUED:
             self.outcome = Outcome.RETRIED
             metrics.RETRIES.labels(reason).inc()

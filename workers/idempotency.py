@@ -42,12 +42,12 @@ def job_made(transaction: Transaction, idempotency: IdempotencyKey, *, tenant: s
 
 def remember(transaction: Transaction, idempotency: IdempotencyKey, job: JobRow) -> None:
     """Note which job a key has made, in the transaction that makes it; the tenant's row must be held."""
-    transaction.session.merge(
-        IdempotencyRow(
-            tenant=job.tenant,
-            key=idempotency.key,
-            fingerprint=idempotency.fingerprint,
-            job_id=job.id,
-            expires_at=transaction.now + idempotency.life_s,
-        )
-    )
+    values = {
+        "tenant": job.tenant,
+        "key": idempotency.key,
+        "fingerprint": idempotency.fingerprint,
+        "job_id": job.id,
+        "expires_at": transaction.now + idempotency.life_s,
+    }
+    made = transaction.insert(IdempotencyRow).values(values)  # the reconciler may drop an ended one at any moment
+    transaction.session.execute(made.on_conflict_do_update(index_elements=["tenant", "key"], set_=values))

@@ -240,7 +240,10 @@ class IdempotencyRow(Base):
     """One Idempotency-Key of a tenant and the job that it made."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_expires_at", "expires_at"),)
+    __table_args__ = (
+        Index("ix_idempotency_keys_expires_at", "expires_at"),
+        Index("ix_idempotency_keys_job_id", "job_id"),
+    )
 
     tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -323,7 +326,7 @@ class EventTicketRow(Base):
     """One ticket that lets a browser open one event stream; of its secret there is only the hash."""
 
     __tablename__ = "event_tickets"
-    __table_args__ = (Index("ix_event_tickets_expires_at", "expires_at"),)
+    __table_args__ = (Index("ix_event_tickets_expires_at", "expires_at"), Index("ix_event_tickets_job_id", "job_id"))
 
     secret_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))

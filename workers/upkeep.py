@@ -17,6 +17,7 @@ from workers.tables import (
     EventRow,
     EventTicketRow,
     FileRow,
+    IdempotencyRow,
     JobRow,
     ShareLinkRow,
     UploadRow,
@@ -34,6 +35,7 @@ logger = structlog.get_logger(__name__)
 
 LOST = Failure("worker_crashed", "The workers that took this job stopped before it was done.")
 PURGE_GRACE_S = 60.0  # a request that saw a row in its last moments may still use what it names
+DROP_BATCH = 100  # rows that are dropped in one transaction
 BLOB_NAMES = ("key", "thumbnail_key", "spritesheet_key")  # in a row's output
 FINAL = tuple(status for status in JobStatus if status.is_terminal)
 
@@ -124,15 +126,16 @@ class Upkeep:
     def forget_expired(self, *, after_s: float) -> None:
         """Drop the rows of jobs and files purged, and of links and uploads ended, at least `after_s` seconds ago.
 
-        Tickets and sessions go as soon as they have ended.
+        Tickets, sessions and idempotency keys go as soon as they have ended.
         """
         with self._database.write() as transaction:
-            for ended in (EventTicketRow, BrowserSessionRow):
+            for ended in (EventTicketRow, BrowserSessionRow, IdempotencyRow):
                 transaction.session.execute(delete(ended).where(ended.expires_at <= transaction.now))
             for over in (ShareLinkRow, UploadRow):
                 transaction.session.execute(delete(over).where(over.expires_at <= transaction.now - after_s))
-            for table in (JobRow, FileRow):
-                transaction.session.execute(delete(table).where(table.purged_at <= transaction.now - after_s))
+        for table in (JobRow, FileRow):
+            while self._drop_purged(table, after_s=after_s) == DROP_BATCH:
+                continue
 
     def is_input_needed(self, key: str) -> bool:
         """Whether a job or a file still names an input blob."""
@@ -166,6 +169,15 @@ class Upkeep:
             return None
         output = (found.output if found is not None else None) or {}
         return {output[name] for name in BLOB_NAMES if output.get(name)}
+
+    def _drop_purged(self, table: type[JobRow | FileRow], *, after_s: float) -> int:
+        """Drop one batch of rows that were purged at least `after_s` seconds ago: others want to write in between."""
+        with self._database.write() as transaction:
+            before = transaction.now - after_s
+            # What was purged had expired by then, and only that has an index.
+            purged = select(table.id).where(table.expires_at <= before, table.purged_at <= before)
+            batch = purged.order_by(table.expires_at).limit(DROP_BATCH)
+            return len(transaction.session.scalars(delete(table).where(table.id.in_(batch)).returning(table.id)).all())
 
     def _end_one_overdue(self) -> str | None:
         with self._database.read() as transaction:

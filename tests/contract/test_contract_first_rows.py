@@ -1,4 +1,4 @@
-"""Two processes that write the same row first, at the same moment, on every database."""
+"""Two processes that write the same row at the same moment, on every database."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from contract_requests import LEASE_S, MODEL, video_request
+from sqlalchemy import delete, select
 
 from workers.access import OPERATOR
+from workers.idempotency import IdempotencyKey
 from workers.jobs import Failure, JobStatus
 from workers.quarantine import POISON, Quarantine, pair_digest
 from workers.records import finish
 from workers.roster import Roster
-from workers.tables import JobRow, LeaderRow, QuarantineRow
+from workers.tables import IdempotencyRow, JobRow, LeaderRow, QuarantineRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,21 @@ def test_input_may_be_refused_twice_at_once(database: Database) -> None:
 
     assert (added.reason, added.job_id) == ("second", None)
     assert list(quarantine.entries()) == [added]
+
+
+def test_idempotency_key_may_be_used_again_while_its_old_row_is_dropped(database: Database, store: JobStore) -> None:
+    """A key that has ended belongs to nobody: the new request gets its own video, and the key."""
+    keys = [IdempotencyKey("k", "f" * 64, life_s=life_s) for life_s in (-1.0, 60.0)]
+    store.create(video_request(), tenant="a", metadata={}, idempotency=keys[0])
+
+    made = _while_open(
+        database,
+        lambda transaction: transaction.session.execute(delete(IdempotencyRow)),
+        lambda: store.create(video_request(), tenant="a", metadata={}, idempotency=keys[1]),
+    )
+
+    with database.read() as transaction:
+        assert [row.job_id for row in transaction.session.scalars(select(IdempotencyRow))] == [made.id]
 
 
 def test_two_jobs_that_fail_together_quarantine_their_inputs(database: Database, store: JobStore) -> None:

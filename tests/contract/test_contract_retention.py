@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from contract_requests import KEYFRAMES, OUTPUT, video_request
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, event, func, select
 
+from workers import upkeep
 from workers.errors import FileExpired, FileNotKnown, JobExpired, JobNotFound
+from workers.idempotency import IdempotencyKey
 from workers.job_store import JobStore
 from workers.jobs import JobStage, JobStatus, StoredFile
 from workers.reconciler import Reconciler
 from workers.roster import Roster
 from workers.settings import Settings
 from workers.storage import open_storage
+from workers.tables import Base, IdempotencyRow, JobRow
 from workers.upkeep import PURGE_GRACE_S, Upkeep
 
 if TYPE_CHECKING:
@@ -178,6 +182,63 @@ def test_trace_of_an_expired_video_goes_in_the_end(
     with pytest.raises(JobNotFound) as unknown:
         store.get(job.id, tenant=TENANT)
     assert not isinstance(unknown.value, JobExpired)
+
+
+def test_traces_are_dropped_in_batches(
+    store: JobStore, blobs: Blobs, clock: FakeClock, timed_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction drops more than a batch, however many are due, and all of them go."""
+    monkeypatch.setattr(upkeep, "DROP_BATCH", 2)
+    for _ in range(5):
+        _completed(store, blobs)
+    rows = Upkeep(timed_database, retention_s=KEEP_S)
+    clock.advance(KEEP_S + PURGE_GRACE_S)
+    for job in rows.purgeable_jobs(limit=9):
+        rows.note_purged(job)
+    clock.advance(TOMBSTONE_S)
+    dropped = []
+
+    def note_dropped(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE FROM jobs"):
+            dropped.append(statement)
+
+    event.listen(timed_database.engine, "after_cursor_execute", note_dropped)
+
+    rows.forget_expired(after_s=TOMBSTONE_S)
+
+    with timed_database.read() as transaction:
+        assert transaction.session.scalar(select(func.count()).select_from(JobRow)) == 0
+    assert len(dropped) == 3  # of two, two and one
+
+
+def test_idempotency_key_is_dropped_when_it_has_ended(
+    store: JobStore, clock: FakeClock, timed_database: Database
+) -> None:
+    """It is not kept for as long as the video that it made."""
+    rows = Upkeep(timed_database, retention_s=KEEP_S)
+    job = store.create(
+        video_request(), tenant=TENANT, metadata={}, idempotency=IdempotencyKey("k", "f" * 64, life_s=100)
+    )
+
+    def keys() -> list[str]:
+        rows.forget_expired(after_s=TOMBSTONE_S)
+        with timed_database.read() as transaction:
+            return list(transaction.session.scalars(select(IdempotencyRow.key)))
+
+    clock.advance(99)
+    assert keys() == ["k"]
+    clock.advance(1)
+    assert keys() == []
+    assert store.get(job.id, tenant=TENANT).status is JobStatus.QUEUED
+
+
+def test_what_goes_with_a_job_is_found_by_an_index() -> None:
+    """Dropping a job looks through no whole table for the rows that name it."""
+    for table in Base.metadata.tables.values():
+        unique = [item for item in table.constraints if isinstance(item, PrimaryKeyConstraint | UniqueConstraint)]
+        first = {index.columns[0].name for index in (*table.indexes, *unique)}
+        named = {key.parent.name for key in table.foreign_keys if key.target_fullname == "jobs.id"}
+        assert named <= first, table.name
 
 
 def test_inputs_that_another_video_names_stay(

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from workers.errors import IllegalTransition
 from workers.jobs import EventType
 from workers.settings import Settings
+from workers.tables import WebhookEndpointRow
 from workers.webhooks.dispatcher import Dispatcher
 from workers.webhooks.due import DISABLE_AFTER_S, HOLD_S, TRY_DELAYS_S, DueDeliveries
 from workers.webhooks.messages import DeliveryStatus
@@ -135,6 +136,27 @@ def test_gone_receiver_is_disabled_at_once(
     assert delivery.status is DeliveryStatus.FAILED
     with pytest.raises(IllegalTransition):
         webhooks.redeliver(delivery.id, tenant=TENANT)
+
+
+def test_delivery_that_was_written_while_its_endpoint_was_disabled_is_given_up(
+    timed_store: JobStore,
+    webhooks: WebhookStore,
+    receiver: Receiver,
+    timed_database: Database,
+    dispatcher: Dispatcher,
+) -> None:
+    """A job's change that looked for endpoints just before may owe one more: it is never sent."""
+    endpoint = new_endpoint(webhooks, receiver.url, events=(EventType.STARTED,))
+    new_job(timed_store)
+    claim(timed_store)
+    with timed_database.write() as transaction:
+        transaction.session.get_one(WebhookEndpointRow, endpoint.id).disabled_reason = "caller"
+
+    assert dispatch_all(dispatcher) == 0
+
+    (delivery,) = deliveries(webhooks)
+    assert (delivery.status, delivery.error, delivery.tries) == (DeliveryStatus.FAILED, "endpoint_disabled", 0)
+    assert receiver.received == []
 
 
 def test_three_days_of_failures_disable_an_endpoint_and_a_success_prevents_it(

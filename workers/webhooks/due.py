@@ -64,7 +64,8 @@ class DueDeliveries:
         with self._database.write() as transaction:
             query = select(WebhookDeliveryRow).where(WebhookDeliveryRow.id.in_(chosen), *_due(transaction.now))
             rows = transaction.session.scalars(query.order_by(WebhookDeliveryRow.id).with_for_update(skip_locked=True))
-            return [_taken(transaction, row) for row in rows.all()]
+            taken = [_taken(transaction, row) for row in rows.all()]
+            return [due for due in taken if due is not None]
 
     def settle(self, due: DueDelivery, *, reply: Reply | None, error: str | None, jitter: float) -> None:
         """Note how a try went, and when the next one is due; `jitter` stretches that wait.
@@ -104,8 +105,12 @@ def _due(now: float) -> tuple[ColumnElement[bool], ...]:
     return (WebhookDeliveryRow.status == DeliveryStatus.PENDING, WebhookDeliveryRow.next_at <= now)
 
 
-def _taken(transaction: Transaction, row: WebhookDeliveryRow) -> DueDelivery:
+def _taken(transaction: Transaction, row: WebhookDeliveryRow) -> DueDelivery | None:
+    """One delivery to try now; None for one that is given up, as its endpoint was disabled while it was written."""
     endpoint = transaction.session.get_one(WebhookEndpointRow, row.endpoint_id)
+    if endpoint.disabled_reason is not None:
+        row.status, row.done_at, row.error = DeliveryStatus.FAILED, transaction.now, "endpoint_disabled"
+        return None
     row.tries += 1
     row.next_at = transaction.now + HOLD_S
     job = transaction.session.get(JobRow, row.job_id) if row.job_id is not None else None  # None: it was deleted since

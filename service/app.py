@@ -56,6 +56,7 @@ from workers.quota import default_limits
 from workers.roster import Roster
 from workers.schema import announce
 from workers.storage import open_storage
+from workers.temp_sweep import sweep_temp_dir
 from workers.traces import open_tracer
 from workers.uploads import Uploads
 from workers.webhooks.store import WebhookStore
@@ -100,6 +101,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        await run_in_threadpool(sweep_temp_dir, settings)
         store = await run_in_threadpool(open_job_store, settings)
         announce(store.database.schema())
         keys = KeyStore(store.database, default_limits=default_limits(settings))

@@ -20,6 +20,7 @@ from workers.roster import Roster
 from workers.schema import announce
 from workers.supervisor import Supervisor
 from workers.tasks import register_tasks
+from workers.temp_sweep import sweep_temp_dir
 from workers.traces import open_tracer
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run_worker(settings: Settings) -> None:
     Raises: StoreUnavailable when there is no database to begin with.
     """
     configure_logs(settings, process="worker")
+    sweep_temp_dir(settings)
     announce(upgrade(settings.database_url))
     database = Database(settings.database_url)
     store = JobStore(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -22,12 +21,12 @@ from workers.failpoints import Failpoint, reach
 from workers.roster import RECONCILING, Roster
 from workers.schema import announce
 from workers.storage import open_storage
+from workers.temp_sweep import sweep_temp_dir
 from workers.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
-    from pathlib import Path
 
     from workers.broker import Broker
     from workers.settings import Settings
@@ -40,7 +39,6 @@ TICKET_PERIOD_S = 10.0  # tickets for waiting rows are sent again this often
 SWEEP_PERIOD_S = 600.0
 PURGE_BATCH = 50
 SILENT_WORKER_S = 3600.0
-TEMP_LIFE_S = 86_400.0  # longer than any job or upload takes: their files must not be swept under them
 
 
 @runtime_checkable
@@ -126,7 +124,7 @@ class Reconciler:
                 kept = self._upkeep.kept_outputs(key.split("/")[1])
                 if kept is not None and key not in kept:
                     self._storage.delete(key)
-        sweep_folder(self._settings.temp_dir, before=time.time() - TEMP_LIFE_S)
+        sweep_temp_dir(self._settings)
         self._upkeep.forget_expired(after_s=self._settings.tombstone_seconds)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)
         if isinstance(self._storage, KeepsDrafts):  # last: a key may lack the right to list uploads in parts
@@ -145,22 +143,6 @@ class Reconciler:
         is_old = blob.modified_at < time.time() - self._settings.orphan_seconds
         if is_old and not self._upkeep.is_input_needed(key):
             self._storage.delete(key)
-
-
-def sweep_folder(folder: Path, *, before: float) -> None:
-    """Remove entries of a folder that were last changed before a time in unix seconds."""
-    if not folder.is_dir():
-        return
-    for entry in folder.iterdir():
-        try:
-            if entry.stat().st_mtime >= before:
-                continue
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        except FileNotFoundError:  # its owner has just removed it
-            continue
 
 
 def run_reconciler(settings: Settings, stop: threading.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.errors import WorkerError
-from workers.runner_process import run_process, runner_folder
+from workers.runner_process import run_process
 
 if TYPE_CHECKING:
     from workers.runner_messages import Command, Report
@@ -29,11 +30,15 @@ class RunnerHandle:
     """One spawned runner. Start it from a thread that outlives it: the kernel kills it when that thread ends."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        # Not named by its process: containers that share a folder have processes of the same numbers.
+        self._folder = settings.temp_dir / f"runner-{secrets.token_hex(8)}"
         context = multiprocessing.get_context("spawn")  # a forked child could not use a GPU
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=run_process, args=(theirs, settings, os.getpid()), name="keyvid-runner", daemon=False
+            target=run_process,
+            args=(theirs, settings, self._folder, os.getpid()),
+            name="keyvid-runner",
+            daemon=False,
         )
         self._process.start()
         theirs.close()  # so that its end of the pipe is open only in the runner, and closes when that dies
@@ -82,4 +87,4 @@ class RunnerHandle:
         self._process.kill()  # in the first moments it is not yet the leader of its group
         self._process.join(JOIN_S)
         self._connection.close()
-        shutil.rmtree(runner_folder(self._settings, self.pid), ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)

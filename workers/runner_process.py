@@ -98,8 +98,11 @@ class Desk:
                 self._jobs.put(command)
 
 
-def run_process(connection: Connection, settings: Settings, supervisor_pid: int) -> None:
-    """Be a runner: the target of the spawned process."""
+def run_process(connection: Connection, settings: Settings, folder: Path, supervisor_pid: int) -> None:
+    """Be a runner: the target of the spawned process.
+
+    Args: folder: where it keeps the files of its job; whoever ends the runner removes it.
+    """
     os.setpgid(0, 0)  # what the engine starts (ffmpeg) is killed together with the runner
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     guard = start_guard(connection)
@@ -124,7 +127,7 @@ def run_process(connection: Connection, settings: Settings, supervisor_pid: int)
     while True:
         job = desk.next_job()
         reach(Failpoint.JOB_RECEIVED)
-        desk.send(_run_job(job, engine, storage, settings, desk))
+        desk.send(_run_job(job, engine, storage, settings, desk, folder=folder))
         reach(Failpoint.RESULT_TOLD)
 
 
@@ -134,21 +137,17 @@ def start_guard(connection: Connection) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, pass_fds=[connection.fileno()], stdin=subprocess.DEVNULL)
 
 
-def runner_folder(settings: Settings, pid: int) -> Path:
-    """Where a runner keeps the files of its job; whoever ends the runner removes it."""
-    return settings.temp_dir / f"runner-{pid}"
-
-
 def end_process_group() -> None:
     """End this process and all that it started, without any further word."""
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _run_job(job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk) -> Report:
+def _run_job(
+    job: RunJob, engine: Engine, storage: BlobStore, settings: Settings, desk: Desk, *, folder: Path
+) -> Report:
     with named(job.origin, job_id=job.job_id, fence=job.fence):
         logger.info("job_taken", checkpoints=len(job.checkpoints))
         try:
-            folder = runner_folder(settings, os.getpid())
             return render(
                 job,
                 engine,

@@ -197,7 +197,7 @@ class Settings(BaseSettings):
 
     @property
     def temp_dir(self) -> Path:
-        """Folder of files in the making; swept by the reconciler."""
+        """Folder of files in the making; swept by the reconciler, and by each process that starts."""
         return self.data_dir / "tmp"
 
     def signing_key(self) -> bytes:

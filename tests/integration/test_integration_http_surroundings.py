@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import structlog
@@ -159,3 +160,14 @@ def test_unexpected_error_is_500_without_a_trace(service: Service, monkeypatch: 
     assert "request_failed" in [line["event"] for line in logs]
     assert reply.headers["content-type"] == "application/problem+json"
     assert "secret" not in reply.text
+
+
+def test_api_sweeps_its_own_disk_when_it_starts(tmp_path: Path) -> None:
+    """A container's volume is seen by no reconciler: what a killed API left a day ago goes, younger files stay."""
+    settings = ServiceSettings(data_dir=tmp_path)
+    for name in ("upload-old", "upload-new"):
+        (settings.temp_dir / name).mkdir(parents=True)
+    os.utime(settings.temp_dir / "upload-old", (0, 0))
+
+    with serving(settings):
+        assert [path.name for path in settings.temp_dir.iterdir()] == ["upload-new"]

@@ -5,6 +5,7 @@ The model's place is taken by an engine that only takes time, so that failures c
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -55,6 +56,21 @@ def test_job_completes_with_a_checked_video(installation: Installation) -> None:
     assert {stage.status for stage in job.stages} == {"done"}
     assert [path for path in installation.settings.temp_dir.rglob("*") if path.is_file()] == []
     assert_gapless(installation, job)
+
+
+def test_worker_sweeps_its_own_disk_and_its_runner_has_a_folder_of_its_own(installation: Installation) -> None:
+    """What a killed worker left a day ago is gone once the next one has started; no two runners share a folder."""
+    left = installation.settings.temp_dir / "runner-1" / "job-old"
+    left.mkdir(parents=True)
+    os.utime(left.parent, (0, 0))
+
+    worker = installation.start_worker()
+    job = installation.submit("step_ms=100")
+    installation.wait_for_stage(job, JobStage.KEYFRAMES)
+
+    (folder,) = installation.settings.temp_dir.iterdir()
+    assert folder.name not in {"runner-1", f"runner-{runner_of(worker).pid}"}
+    installation.wait_until_final(job)
 
 
 def test_previews_are_stored_and_told_where_they_are_asked_for(installation: Installation) -> None:

@@ -91,7 +91,3 @@ class StoreUnavailable(Transient):
 
 class StorageUnavailable(Transient):
     """Object storage does not answer."""
-
-
-class BrokerUnavailable(Transient):
-    """The message broker does not answer."""

@@ -247,8 +247,8 @@ class JobStore(JobLeases, FileStore):
             )
             return job_of(again), True
 
-    def delete(self, job_id: str, *, tenant: str, actor: Actor = OPERATOR) -> bool:
-        """Cancel a job if it still runs, and hide it at once; its blobs are purged soon after. Returns True.
+    def delete(self, job_id: str, *, tenant: str, actor: Actor = OPERATOR) -> None:
+        """Cancel a job if it still runs, and hide it at once; its blobs are purged soon after.
 
         Raises: JobNotFound, JobExpired.
         """
@@ -257,7 +257,6 @@ class JobStore(JobLeases, FileStore):
             self._cancel(transaction, row)
             row.deleted_at = transaction.now
             note(transaction, actor, "video.delete", job_id)
-            return True
 
     def events(self, job_id: str, *, after_seq: int, limit: int) -> Sequence[JobEvent]:
         """Read a job's history behind `after_seq`, oldest first."""

@@ -37,6 +37,7 @@ logger = structlog.get_logger(__name__)
 DUTY_PERIODS = 5  # how many missed rounds until another reconciler takes over
 TICKET_PERIOD_S = 10.0  # tickets for waiting rows are sent again this often
 SWEEP_PERIOD_S = 600.0
+SWEEP_TURN_S = 1.0  # how much of a sweep one round does
 PURGE_BATCH = 50
 SILENT_WORKER_S = 3600.0
 
@@ -62,13 +63,18 @@ class Reconciler:
         self._broker = broker
         self._ticket_at = 0.0
         self._swept_at = 0.0
+        self._sweeping: Iterator[None] | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until told to stop; an outage only delays."""
-        while not stop.wait(self._settings.reconcile_seconds):
+        wait_s = self._settings.reconcile_seconds
+        while not stop.wait(wait_s):
+            wait_s = self._settings.reconcile_seconds
             try:
                 with metrics.RECONCILE_SECONDS.time():
-                    self.reconcile()
+                    has_duty = self.reconcile()
+                if has_duty and self._sweeping is not None:
+                    wait_s = 0.0  # there is more to sweep
             except Transient as error:
                 logger.warning("reconcile_delayed", reason=type(error).__name__)
 
@@ -87,9 +93,7 @@ class Reconciler:
             self._broker.send_ticket()
             self._ticket_at = now
         self.purge()
-        if now - self._swept_at >= SWEEP_PERIOD_S or self._swept_at == 0.0:
-            self._swept_at = now
-            self.sweep()
+        self._go_on_sweeping()
         return True
 
     def purge(self) -> None:
@@ -112,27 +116,45 @@ class Reconciler:
 
     def sweep(self) -> None:
         """Remove old blobs that no row names, unfinished files, old traces of expired rows, and silent workers."""
+        for _ in self._sweep_in_steps():
+            continue
+
+    def _go_on_sweeping(self) -> None:
+        """Begin a sweep when one is due, and go on with it for `SWEEP_TURN_S`: repairs do not wait for its end."""
+        now = time.monotonic()
+        if self._sweeping is None and (now - self._swept_at >= SWEEP_PERIOD_S or self._swept_at == 0.0):
+            self._swept_at = now
+            self._sweeping = self._sweep_in_steps()
+        for _ in self._sweeping or ():
+            if time.monotonic() - now >= SWEEP_TURN_S:
+                return
+        self._sweeping = None
+
+    def _sweep_in_steps(self) -> Iterator[None]:
+        """Sweep; each step looks at one blob."""
         before = time.time() - self._settings.orphan_seconds
-        for key in self._old_blobs("inputs/", before=before):
-            if not self._upkeep.is_input_needed(key):
-                self._storage.delete(key)
-        for key in self._old_blobs(f"{uploads.PREFIX}/", before=before):
-            if not self._upkeep.is_upload_pending(key.split("/")[1]):
-                self._storage.delete(key)
-        for folder in ("outputs", "checkpoints"):
-            for key in self._old_blobs(f"{folder}/", before=before):
-                kept = self._upkeep.kept_outputs(key.split("/")[1])
-                if kept is not None and key not in kept:
-                    self._storage.delete(key)
+        for prefix, is_needed in (
+            ("inputs/", self._upkeep.is_input_needed),
+            (f"{uploads.PREFIX}/", self._is_upload_needed),
+            ("outputs/", self._is_output_needed),
+            ("checkpoints/", self._is_output_needed),
+        ):
+            for blob in self._storage.list_prefix(prefix):  # never all at once: there may be millions
+                if blob.modified_at < before and not is_needed(blob.key):
+                    self._storage.delete(blob.key)
+                yield
         sweep_temp_dir(self._settings)
         self._upkeep.forget_expired(after_s=self._settings.tombstone_seconds)
         self._roster.forget_silent(after_s=SILENT_WORKER_S)
         if isinstance(self._storage, KeepsDrafts):  # last: a key may lack the right to list uploads in parts
             self._storage.sweep_drafts(before=before)
 
-    def _old_blobs(self, prefix: str, *, before: float) -> Iterator[str]:
-        """Keys of blobs last changed before a time in unix seconds: never all at once, there may be millions."""
-        return (blob.key for blob in self._storage.list_prefix(prefix) if blob.modified_at < before)
+    def _is_upload_needed(self, key: str) -> bool:
+        return self._upkeep.is_upload_pending(key.split("/")[1])
+
+    def _is_output_needed(self, key: str) -> bool:
+        kept = self._upkeep.kept_outputs(key.split("/")[1])
+        return kept is None or key in kept
 
     def _drop_input(self, key: str) -> None:
         """Remove an input that nobody names, unless it is so young that a request may be about to name it."""

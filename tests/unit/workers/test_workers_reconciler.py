@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from workers import reconciler
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.database import Database, upgrade
-from workers.errors import BlobNotFound, JobNotFound, LeaseLost
+from workers.errors import BlobNotFound, JobNotFound, LeaseLost, StorageUnavailable
 from workers.job_store import JobStore
 from workers.jobs import EventType, Failure, JobStage, JobStatus, Keyframes, Lease, Output, StoredFile
 from workers.reconciler import Reconciler
@@ -256,6 +257,48 @@ def test_sweep_removes_what_no_row_names(make: Installation) -> None:
         "inputs/file",
         f"outputs/{job.id}/1/video.mp4",
     }
+
+
+def test_leases_are_repaired_while_a_long_sweep_goes_on(make: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round does a part of the sweep and leaves the rest to the next ones, which repair first."""
+    monkeypatch.setattr(reconciler, "SWEEP_TURN_S", 0.0)
+    orphans = {f"inputs/orphan-{number}" for number in range(3)}
+    for key in orphans:
+        make.put(key)
+    running = make.reconciler()
+    assert running.reconcile()
+    assert len(orphans & make.blob_keys()) >= 2
+    job = make.submit()
+    make.claim(lease_s=-1)
+
+    assert running.reconcile()
+
+    assert make.store.get(job.id, tenant=TENANT).status is JobStatus.QUEUED
+    assert orphans & make.blob_keys()
+    for _ in range(len(orphans) + 3):
+        running.reconcile()
+    assert not orphans & make.blob_keys()
+
+
+def test_sweep_that_an_outage_ends_begins_anew(make: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round that hears of the outage is delayed, the ones after it go on, and a later sweep is whole."""
+    running = make.reconciler()
+    make.put("inputs/orphan")
+    with monkeypatch.context() as broken:
+        broken.setattr(make.storage, "delete", refuse)
+        with pytest.raises(StorageUnavailable):
+            running.reconcile()
+
+    assert running.reconcile()
+    monkeypatch.setattr(reconciler, "SWEEP_PERIOD_S", 0.0)
+    assert running.reconcile()
+
+    assert "inputs/orphan" not in make.blob_keys()
+
+
+def refuse(_key: str) -> None:
+    """Be storage that does not answer."""
+    raise StorageUnavailable
 
 
 def test_sweep_holds_one_blob_at_a_time(make: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,6 +279,7 @@ TRANSACTIONS: Mapping[str, Callable[[Stage], None]] = {
     "ShareLinks.revoke": share_video,
     "Uploads.begin": upload_to_storage,
     "Uploads.complete": upload_to_storage,
+    "Upkeep._drop_purged": restart_reconciler,
     "Upkeep._end_one_expired": kill_worker,
     "Upkeep._end_one_overdue": miss_deadline,
     "Upkeep.forget_expired": restart_reconciler,

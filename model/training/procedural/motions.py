@@ -31,6 +31,8 @@ REACH = {
     "flow": 0.1, "wind": 0.13, "beat": 0.1, "boom": 0.1, "engine": 0.075,
 }  # fmt: skip
 _CLOSING_FRAMES = 12  # at that pace a closing mouth moves too slowly to look like another event
+_RAISING_FRAMES = 11  # likewise of a hammer
+_SOON_FRAMES = 13  # with less room than that, what opened or was raised moves back at once
 _MIN_REACH, _MAX_REACH = 9.0 / 320, 30.0 / 320  # visible, and within what a warp can draw
 
 
@@ -45,49 +47,72 @@ def move(kind: str, canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
 
 
 def strike(score: Score) -> Field:
-    """Height above contact, 0 to 1: raised slowly between hits, falling within 80 ms, contact at the onset.
+    """Height above contact, 0 to 1: raised between hits, falling within two frames, contact at the onset.
 
-    However close the hits are, the fall is at least twice as fast as the rise: the hits are what a viewer sees.
+    Alone, a hit is raised slowly. Of hits that follow each other soon, each bounces back up at once, the last one too.
     """
     pose = np.zeros(NUM_FRAMES, np.float32)
-    previous = -16
-    for contact, effort in zip(score.contact_frames, score.efforts, strict=True):
+    frame = np.arange(NUM_FRAMES)
+    contacts = (-NUM_FRAMES, *score.contact_frames, 2 * NUM_FRAMES)
+    for previous, contact, following, effort in zip(contacts, contacts[1:], contacts[2:], score.efforts, strict=False):
         gap = contact - previous
         fall = 1 if gap < 6 else 2
-        rise = min(max(gap - fall, 1), 11)
         height = effort * min(1.0, gap / 7.0) ** 0.5
-        for frame in range(max(contact - fall - rise + 1, 0), min(contact, NUM_FRAMES)):
-            after_top = frame - (contact - fall)
-            pose[frame] = height * ((1 + after_top / rise) if after_top <= 0 else 1 - (after_top / fall) ** 3)
-        previous = contact
+        if gap <= _SOON_FRAMES:
+            raised = 1.0 - np.exp(-(frame - previous) / _settling(gap))
+        else:
+            raised = np.maximum(1.0 - np.maximum(contact - fall - frame, 0) / _RAISING_FRAMES, 0.0)
+        fallen = (np.maximum(frame - (contact - fall), 0) / fall) ** 3
+        before = (frame > previous) & (frame < contact)
+        pose[before] = np.maximum(pose, height * raised * (1.0 - fallen))[before]
+        if gap <= _SOON_FRAMES < following - contact:
+            after = np.arange(NUM_FRAMES - contact)
+            sinking = np.maximum(1.0 - after / _CLOSING_FRAMES, 0.0)
+            pose[contact:] = height * (1.0 - np.exp(-after / _settling(gap))) * sinking
     return pose
 
 
 def pulse(score: Score, decay_s: float) -> Field:
-    """1 at each contact frame, dying away after it."""
+    """1 at each contact frame, dying away after it: at the latest when the next may be expected."""
     curve = np.zeros(NUM_FRAMES, np.float32)
-    for contact, strength in zip(score.contact_frames, score.efforts, strict=True):
+    for contact, strength, room in zip(score.contact_frames, score.efforts, _rooms(score), strict=True):
         after = np.arange(NUM_FRAMES - contact)
-        curve[contact:] = np.maximum(curve[contact:], strength * np.exp(-after / (FPS * decay_s)))
+        curve[contact:] = strength * np.exp(-after / min(FPS * decay_s, _settling(room)))
     return curve
 
 
 def opening(score: Score) -> Field:
     """Mouths and notes: open within a frame of the onset, hold, close evenly and slowly.
 
-    Before the next onset they close to 15 % of what that one opens, however soon it comes.
+    Those that follow each other soon close at once, so that each opens from nearly nothing.
     """
     curve = np.zeros(NUM_FRAMES, np.float32)
-    contacts, efforts = (*score.contact_frames, NUM_FRAMES + 12), (*score.efforts, 1.0)
-    for number, length in enumerate(score.lengths_s):
-        contact, effort, following = contacts[number], efforts[number], efforts[number + 1]
-        gap = max(contacts[number + 1] - contact, 1)
-        hold = int(np.clip(round(length * FPS) - 3, 0, max(0, gap - 1 - _CLOSING_FRAMES)))
-        close = max(gap - 1 - hold, 1)
-        pace = max(effort / _CLOSING_FRAMES, (effort - 0.15 * following) / close)
-        for frame in range(contact, min(NUM_FRAMES, contact + gap)):
-            curve[frame] = max(effort - pace * max(frame - contact - hold, 0), 0.0)
+    contacts = (*score.contact_frames, NUM_FRAMES + _CLOSING_FRAMES)
+    rooms = _rooms(score)
+    for number, (length, effort) in enumerate(zip(score.lengths_s, score.efforts, strict=True)):
+        contact, gap = contacts[number], contacts[number + 1] - contacts[number]
+        after = np.arange(NUM_FRAMES - contact)
+        if rooms[number] <= _SOON_FRAMES:
+            curve[contact:] = effort * np.exp(-after / _settling(rooms[number]))
+        else:
+            hold = int(np.clip(round(length * FPS) - 3, 0, gap - 1 - _CLOSING_FRAMES))
+            curve[contact:] = effort * np.clip(1 - (after - hold) / _CLOSING_FRAMES, 0, 1)
     return curve
+
+
+def _rooms(score: Score) -> list[int]:
+    """Frames from each event to the nearest other one: all of a quick row move alike, its last one too."""
+    contacts = np.asarray(score.contact_frames)
+    gaps = np.diff(contacts, prepend=contacts[:1] - NUM_FRAMES, append=contacts[-1:] + NUM_FRAMES)
+    return [int(room) for room in np.minimum(gaps[:-1], gaps[1:])]
+
+
+def _settling(room: int) -> float:
+    """Time constant, in frames, of what is to be still again before the next event, `room` frames later.
+
+    Each event is then a burst of motion with stillness after it, at six a second as at one: seen one by one.
+    """
+    return 0.4 * max(room - 2, 1)
 
 
 def circle(loudness: Field, hz: float) -> tuple[Field, Field]:
@@ -216,9 +241,8 @@ def _shot(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     flash = _spot(
         canvas, (muzzle[0] + 0.1 * drawn.size * along[0], muzzle[1] + 0.1 * drawn.size * along[1]), 0.15 * drawn.size
     )
-    is_fast = len(score.times_s) > 1 and min(np.diff(score.times_s)) < 0.25
     light = _field(canvas, 0.0, 0.0, 0.4 * flash, 0.9 * flash)
-    return [recoil, light], [pulse(score, 0.055 if is_fast else 0.09), pulse(score, 0.03)]
+    return [recoil, light], [pulse(score, 0.09), pulse(score, 0.03)]
 
 
 def _horn(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:

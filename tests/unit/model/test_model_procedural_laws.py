@@ -51,6 +51,19 @@ def test_events_in_quick_turn_are_seen_one_by_one(law: Callable[[Score], np.ndar
         assert peaks_of(law(score_at(*frames))) == pytest.approx(frames, abs=1)
 
 
+@pytest.mark.parametrize("law", [strike, opening, lambda score: pulse(score, 0.14)])
+def test_of_a_quick_row_every_event_moves_alike(law: Callable[[Score], np.ndarray]) -> None:
+    """The last one too, which nothing follows: a viewer sees a burst of motion for each, and stillness after it."""
+    for gap in (5, 7, 9):
+        frames = (2, 20, 20 + gap, 20 + 2 * gap)
+        energy = smooth(np.abs(np.diff(law(score_at(*frames)), prepend=0)))
+        bursts = [energy[frame : frame + 2].max() for frame in frames[2:]]
+        rests = [energy[frame + 2 : frame + gap - 1].min() for frame in frames[1:]]
+
+        assert bursts[-1] > 0.95 * bursts[0]
+        assert max(rests) < 0.25 * min(bursts)
+
+
 def test_quiet_events_move_as_far_as_they_seem_loud() -> None:
     """Eight decibels less is 0.58 of the motion, and is seen between full ones."""
     score = score_at(8, 20, 32, strengths=(1.0, 0.4, 1.0))

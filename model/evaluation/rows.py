@@ -1,7 +1,7 @@
 """Which videos are compared: the model's own, and those that show what its numbers mean.
 
-A row makes latents `[1, C, 48, h, w]` for a scene. All rows of a scene share its seed; those that generate share the
-budget of denoised frames too.
+A row makes latents `[1, C, 48, h, w]` for a scene. All rows of a scene share its seed; those that generate
+denoise as many frames, all frames at once not fewer (`dense_steps`).
 """
 
 from __future__ import annotations
@@ -130,11 +130,11 @@ def paint_frames(subject: Subject, frames: Sequence[int], *, num_inference_steps
 
 
 def dense_steps(pipeline: KeyVIDPipeline) -> int:
-    """Denoising steps with which all frames at once cost what keyframes and interpolation cost together."""
+    """Least denoising steps with which all frames at once cost no less than keyframes and interpolation together."""
     config = pipeline.config
     keyframes = config.num_keyframes * config.keyframes.num_inference_steps
     budget = keyframes + config.video.frames * config.interpolation.num_inference_steps
-    return max(1, round(budget / config.video.frames))
+    return max(1, -(-budget // config.video.frames))
 
 
 def join_by_spline(keyframes: torch.Tensor, plan: KeyframePlan) -> torch.Tensor:
@@ -161,7 +161,7 @@ def _draft(subject: Subject) -> torch.Tensor:
 
 
 def _dense(subject: Subject) -> torch.Tensor:
-    """Every frame a keyframe, for the same number of denoised frames, and nothing left to interpolate."""
+    """Every frame a keyframe, for no fewer denoised frames, and nothing left to interpolate."""
     frames = range(subject.pipeline.config.video.frames)
     return paint_frames(subject, frames, num_inference_steps=dense_steps(subject.pipeline))
 

@@ -215,7 +215,7 @@ def _levels_table(readings: Sequence[SceneReading]) -> ReportTable:
     return ReportTable(
         "keyframes",
         f"Keyframes where motion is heard, evenly spaced, and none (all frames at once): {len(readings)} held-out "
-        "clips, the same seeds and the same number of denoised frames.",
+        "clips, the same seeds. All frames at once take the least whole number of steps that denoises no fewer frames.",
         ("motion, figure", "localized 12", "uniform 12", "dense 48", "localized - uniform", "localized - dense"),
         tuple(rows),
         f"Levels are thirds of the clips by true motion. Differences are paired: clip by clip. {INTERVALS}",

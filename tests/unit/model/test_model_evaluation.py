@@ -163,15 +163,16 @@ def test_spline_meets_its_keyframes_and_does_not_overshoot() -> None:
     assert bool((joined.diff() >= 0).all())
 
 
-def test_dense_frames_cost_what_both_stages_cost() -> None:
+@pytest.mark.parametrize(("keyframes", "interpolation", "steps"), [(4, 2, 3), (2, 1, 2), (1, 1, 2), (1, 3, 4)])
+def test_dense_frames_cost_no_less_than_both_stages(keyframes: int, interpolation: int, steps: int) -> None:
     """12 keyframes in 4 steps and 48 frames in 2 are 144 denoised frames: three passes over all 48."""
     config = keyvid_mini()
     stages = {
-        "keyframes": replace(config.keyframes, num_inference_steps=4),
-        "interpolation": replace(config.interpolation, num_inference_steps=2),
+        "keyframes": replace(config.keyframes, num_inference_steps=keyframes),
+        "interpolation": replace(config.interpolation, num_inference_steps=interpolation),
     }
 
-    assert dense_steps(KeyVIDPipeline.from_config(replace(config, **stages))) == 3
+    assert dense_steps(KeyVIDPipeline.from_config(replace(config, **stages))) == steps
 
 
 def test_playback_is_scored_against_events_and_true_motion() -> None:

@@ -2,13 +2,14 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from service.access.guard import COOKIE, SCHEME_NAME, PrincipalDep, authenticate, require_session_header
 from service.access.principal import Principal
 from service.dependencies import ResourcesDep
+from service.errors import Unauthorized
 from service.openapi import problems
 from workers.access import Scope
 
@@ -99,20 +100,21 @@ async def get_session(principal: PrincipalDep) -> Session:
     return _describe(principal)
 
 
-@router.delete(
-    "",
-    operation_id="deleteSession",
-    responses=problems(401, 403, 429, 503),
-    openapi_extra=_ANY_SCOPE,
-    dependencies=[Depends(authenticate)],
-)
+@router.delete("", operation_id="deleteSession", responses=problems(401, 403, 429, 503), openapi_extra=_ANY_SCOPE)
 async def delete_session(request: Request, response: Response, resources: ResourcesDep) -> SessionEnded:
-    """Sign a browser out: the session ends, and the cookie is taken back."""
+    """Sign a browser out: the session ends, and the cookie is taken back, also that of a session which has ended."""
     secret = request.cookies.get(COOKIE)
     if secret is not None:
         require_session_header(request)
-        await run_in_threadpool(resources.gate.sessions.close, secret)
-        resources.gate.forget(secret)
+    try:
+        await authenticate(request)
+    except Unauthorized:
+        if secret is None:
+            raise
+    else:
+        if secret is not None:
+            await run_in_threadpool(resources.gate.sessions.close, secret)
+            resources.gate.forget(secret)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return SessionEnded()
 

@@ -126,6 +126,17 @@ def test_session_ends_with_its_key(door: Service) -> None:
     assert door.client.get("/v1/session").status_code == 401
 
 
+def test_cookie_of_an_ended_session_can_be_given_back(door: Service) -> None:
+    """Whoever was signed out by the end of a key gets rid of the cookie; without any cookie there is nothing to end."""
+    key_id, _ = sign_in(door)
+    KeyStore(door.store.database, default_limits=Limits(requests_per_minute=600)).revoke(key_id, actor=OPERATOR)
+    reply = door.client.delete("/v1/session", headers=OURS)
+
+    assert reply.status_code == 200
+    assert "max-age=0" in reply.headers["set-cookie"].lower()
+    assert door.client.delete("/v1/session", headers=OURS).status_code == 401
+
+
 def test_wrong_keys_open_no_session(door: Service) -> None:
     """401 and no cookie for a wrong key, for none, and for a cookie that never was."""
     for options in ({"json": {"api_key": "kv_live_wrong"}}, {"json": {}}, {}):

@@ -34,8 +34,9 @@ from service.models import routes as models
 from service.observability import RequestLog, SameSite
 from service.openapi_document import install_openapi
 from service.problem_details import install_error_handlers
-from service.readiness import ReadinessLooks
+from service.readiness import FRESH_S
 from service.settings import ServiceSettings
+from service.shared_look import SharedLook
 from service.sharing import routes as sharing
 from service.uploads import routes as uploads
 from service.videos import follow_routes as follow
@@ -136,7 +137,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
                     audit=AuditLog(store.database),
                     tracer=tracer,
                     listener=ListenerLine(settings.listener_url),
-                    readiness=ReadinessLooks(),
+                    readiness=SharedLook(fresh_s=FRESH_S),
                     intake_limiter=anyio.CapacityLimiter(settings.max_probes + STORING_THREADS),
                     hearing_limiter=anyio.CapacityLimiter(HEARING_THREADS),
                     resolving_limiter=anyio.CapacityLimiter(RESOLVING_THREADS),

@@ -14,8 +14,9 @@ from service.events import EventFeed
 from service.files.service import FileService
 from service.localizations.listener import ListenerLine
 from service.metrics import InstallationMetrics
-from service.readiness import ReadinessLooks
+from service.readiness import Readiness
 from service.settings import ServiceSettings
+from service.shared_look import SharedLook
 from service.videos.forecasts import Forecasts
 from service.videos.polls import Polls
 from service.videos.queue_places import QueuePlaces
@@ -57,7 +58,7 @@ class Resources:
     audit: AuditLog
     tracer: Tracer
     listener: ListenerLine
-    readiness: ReadinessLooks
+    readiness: SharedLook[Readiness]
     intake_limiter: anyio.CapacityLimiter
     hearing_limiter: anyio.CapacityLimiter
     resolving_limiter: anyio.CapacityLimiter

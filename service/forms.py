@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic_core import from_json
@@ -36,8 +36,8 @@ def refuse_nul(text: str) -> str:
     return text
 
 
-StoredText = Annotated[str, AfterValidator(refuse_nul)]
-"""Text that is kept or looked for in the database; give it a `max_length`, with which half surrogates are refused."""
+NO_NUL = AfterValidator(refuse_nul)
+"""Marks text that the database keeps or looks for; stands behind a `max_length`, which refuses half surrogates."""
 
 
 def parse_fields(model: type[Fields], fields: Mapping[str, str], *, file_fields: Iterable[str]) -> Fields:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from service.access.guard import PrincipalDep
 from service.dependencies import ResourcesDep
 from service.errors import InsufficientScope
-from service.readiness import Readiness
+from service.readiness import Readiness, check_readiness
 from workers.access import Scope
 from workers.metrics import render_metrics
 
@@ -35,7 +35,7 @@ async def get_liveness() -> Liveness:
 @router.get("/health", include_in_schema=False)
 async def get_readiness(response: Response, resources: ResourcesDep) -> Readiness:
     """Tell whether videos can be accepted, and what is wrong if not."""
-    readiness = await resources.readiness.latest(resources)
+    readiness = await resources.readiness.found(lambda: check_readiness(resources))
     response.status_code = 503 if readiness.status == "unavailable" else 200
     return readiness
 

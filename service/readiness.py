@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import time
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from service.errors import Unavailable
 from workers.errors import WorkerError
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from service.settings import ServiceSettings
     from workers.job_store import JobStore
 
-FRESH_S = 1.0
+FRESH_S = 1.0  # everybody may ask, and each look writes
 Verdict = Literal["ok", "failed"]
 
 
@@ -66,32 +63,3 @@ def check_readiness(resources: Resources) -> Readiness:
         return Readiness(status="unavailable", checks=checks)
     # Without a broker jobs are accepted all the same: idle workers look for them, only a little later.
     return Readiness(status="ready" if checks["broker"] == "ok" else "degraded", checks=checks)
-
-
-class ReadinessLooks:
-    """Tells what the latest look found. Lives on the event loop.
-
-    Everybody may ask, and each look writes: one is good for a second, and whoever comes meanwhile waits for the same.
-    """
-
-    def __init__(self) -> None:
-        self._found: Readiness | None = None
-        self._began_at = float("-inf")
-        self._look: asyncio.Task[Readiness] | None = None
-
-    async def latest(self, resources: Resources) -> Readiness:
-        """What a look found that began at most a second ago."""
-        if self._found is not None and time.monotonic() - self._began_at < FRESH_S:
-            return self._found
-        if self._look is None:
-            self._look = asyncio.create_task(self._take(resources))
-        return await asyncio.shield(self._look)
-
-    async def _take(self, resources: Resources) -> Readiness:
-        began_at = time.monotonic()
-        try:
-            self._found = await run_in_threadpool(check_readiness, resources)
-            self._began_at = began_at
-            return self._found
-        finally:
-            self._look = None

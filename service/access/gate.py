@@ -19,6 +19,7 @@ from service.access.binding import is_loopback
 from service.access.principal import Principal
 from service.access.rate import RateLimiter
 from service.errors import Unauthorized
+from service.shared_look import SharedLook
 from workers.access import Scope
 from workers.key_store import MARK
 
@@ -53,8 +54,7 @@ class Gate:
         if settings.public_url:
             self._own_hosts.add(urlsplit(settings.public_url).hostname or "")
         self._has_keys = False
-        self._asked_at = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._key_look = SharedLook[bool](fresh_s=BELIEVED_S)
         self._findings: OrderedDict[bytes, _Finding] = OrderedDict()
         self._lookups: dict[bytes, asyncio.Task[Grant | None]] = {}
 
@@ -106,19 +106,8 @@ class Gate:
         """
         if self._mode == "required" or not self._is_local or self._has_keys:
             return False
-        if time.monotonic() - self._asked_at >= BELIEVED_S:
-            if self._asking is None:  # requests that come meanwhile wait for the same answer
-                self._asking = asyncio.create_task(self._look_for_keys())
-            await asyncio.shield(self._asking)
+        self._has_keys = await self._key_look.found(self._keys.has_keys)
         return not self._has_keys
-
-    async def _look_for_keys(self) -> None:
-        asked_at = time.monotonic()
-        try:
-            self._has_keys = await run_in_threadpool(self._keys.has_keys)
-            self._asked_at = asked_at
-        finally:
-            self._asking = None
 
     def _is_own(self, host: str | None) -> bool:
         """Whether the request names this server as its owner does; a page that rebinds its own name does not."""

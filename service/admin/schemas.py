@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.forms import StoredText
+from service.forms import NO_NUL
 from workers.access import MOST_OF_A_LIMIT, USUAL_SCOPES, Scope
 from workers.roster import WorkerState
 
@@ -146,7 +146,7 @@ class QuarantineFields(_Request):
         description="SHA-256 of the file as its caller sent it: `input.image.sha256` of a video.",
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
     )
-    reason: Annotated[StoredText, Field(min_length=1, max_length=500)] = Field(
+    reason: Annotated[str, Field(min_length=1, max_length=500), NO_NUL] = Field(
         description="Why, for people.", examples=["It ended three workers."]
     )
 
@@ -229,7 +229,7 @@ class ApiKeyFields(_Request):
     tenant: TenantName = Field(
         "default", description="Whom it is for; the tenant is made if there is none.", examples=["default"]
     )
-    name: Annotated[StoredText, Field(min_length=1, max_length=120)] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=120), NO_NUL] = Field(
         description="What it is, for people.", examples=["shop"]
     )
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(

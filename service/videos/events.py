@@ -59,12 +59,8 @@ async def stream_events(
                 yield _render(event, eta_s)
                 if event.type in FINAL_EVENTS:
                     return
-            if (
-                len(missed) == REPLAY_BATCH and missed[-1].seq == seq
-            ):  # the feed does not tell what is behind a full one
-                missed = await _replay(videos, video_id, seq)
-            else:
-                missed = await _next_events(videos, news, video_id, seq)
+            is_behind = len(missed) == REPLAY_BATCH and missed[-1].seq == seq  # a full batch may not have been all
+            missed = await (_replay(videos, video_id, seq) if is_behind else _next_events(videos, news, video_id, seq))
 
 
 async def _next_events(videos: VideoService, news: asyncio.Queue[JobEvent], job_id: str, seq: int) -> list[JobEvent]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from service.forms import StoredText, clean_prompt, parse_crop, parse_keyframes, parse_metadata
+from service.forms import NO_NUL, clean_prompt, parse_crop, parse_keyframes, parse_metadata
 from workers.contract import FPS, NUM_FRAMES, NUM_KEYFRAMES, ImageFit, InterpolationMode, Preset
 from workers.jobs import JobStage, JobStatus, Priority
 
@@ -19,7 +19,7 @@ Size = Literal["512x320"]
 Seconds = Literal["2"]
 Scale = Annotated[float, Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)]
 PriorityName = Literal["low", "normal", "high"]
-FileId = Annotated[StoredText, Field(min_length=1, max_length=64)]
+FileId = Annotated[str, Field(min_length=1, max_length=64), NO_NUL]
 
 
 PRIORITY_NAMES: Mapping[Priority, PriorityName] = {

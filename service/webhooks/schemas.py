@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.forms import StoredText
+from service.forms import NO_NUL
 from workers.webhooks.address import MAX_URL
 from workers.webhooks.messages import DeliveryStatus
 
@@ -12,7 +12,7 @@ Event = Literal["video.started", "video.completed", "video.failed", "video.cance
 ALL_EVENTS: tuple[Event, ...] = ("video.started", "video.completed", "video.failed", "video.cancelled")
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL, description="https, on the public internet.")]
 Events = Annotated[list[Event], Field(min_length=1, max_length=len(ALL_EVENTS))]
-Description = Annotated[StoredText, Field(max_length=200)]
+Description = Annotated[str, Field(max_length=200), NO_NUL]
 
 
 class _Request(BaseModel):

@@ -1,9 +1,9 @@
 """A double of the model for tests of failures and time: it takes steps of a set length, and breaks on demand.
 
 The prompt of a request is its script, words apart by blanks:
-`step_ms=N` (20), `steps=N` (6 per diffusion stage), `keep=N` (a state every N steps within a stage), and at the third
-keyframe step `crash`, `crash_once`, `hang`, `memory_error`, `device_error` or `bad_input`. Every step is one line of
-`paced.log` in the data folder.
+`step_ms=N` (20), `steps=N` (per diffusion stage; the request's own, or 6), `keep=N` (a state every N steps within a
+stage), and at the third keyframe step `crash`, `crash_once`, `hang`, `memory_error`, `device_error` or `bad_input`.
+Every step is one line of `paced.log` in the data folder.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PacedEngine:
         words = job.request.prompt.split()
         numbers = {name: int(value) for name, _, value in (word.partition("=") for word in words) if value.isdecimal()}
         pause_s = numbers.get("step_ms", 20) / 1000
-        steps = numbers.get("steps", 6)
+        steps = numbers.get("steps", job.request.num_inference_steps or 6)
         done = (job.state or b"").decode()
         self._log(f"begin seed={job.request.seed} resumed={done or 'nothing'}")
         name, _, begun = done.partition(":")

@@ -171,7 +171,8 @@ class WebhookStore:
         """
         with self._database.write() as transaction:
             owing = select(WebhookDeliveryRow.endpoint_id).where(WebhookDeliveryRow.id == delivery_id)
-            endpoint = locked_endpoint(transaction, WebhookEndpointRow.id.in_(owing))
+            its_own = (WebhookEndpointRow.id.in_(owing), WebhookEndpointRow.tenant == tenant)
+            endpoint = locked_endpoint(transaction, *its_own)
             row = _delivery(transaction, delivery_id, tenant, lock=True)
             if endpoint is None or endpoint.disabled_reason is not None:
                 raise IllegalTransition

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from service import app
+from service.app import create_app
 from service.errors import PayloadTooLarge, RequestTimeout
 from service.limits import BodyLimit
 
@@ -137,3 +139,15 @@ async def test_early_answer_drains_and_closes() -> None:
     assert exchange.sent[0]["headers"] == [(b"connection", b"close")]
     assert exchange.pieces == []
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+def test_large_bodies_are_for_the_operations_that_take_files() -> None:
+    """Exactly those that the API's document gives a form, and the address of direct uploads, which is signed."""
+    takes_forms = {
+        (method.upper(), path)
+        for path, operations in create_app().openapi()["paths"].items()
+        for method, operation in operations.items()
+        if "multipart/form-data" in operation.get("requestBody", {}).get("content", {})
+    }
+
+    assert {*app.FILE_ROUTES} == takes_forms | {("PUT", "/v1/blobs/")}

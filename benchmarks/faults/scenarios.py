@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from sqlalchemy import update
 
 from benchmarks.faults.callers import CANCELLED, COMPLETED, FAILED, send_inputs
 from service.access.guard import COOKIE, SESSION_HEADER
+from service.readiness import FRESH_S
 from tests import uploads
 from workers.failpoints import Failpoint
 from workers.roster import Roster
@@ -129,7 +131,8 @@ def miss_deadline(stage: Stage) -> None:
 
 
 def ask_readiness(stage: Stage) -> None:
-    """Ask whether the API is ready."""
+    """Ask whether the API is ready, once what it last found is no answer any more."""
+    time.sleep(FRESH_S)
     stage.caller.ask("GET", "/readyz")
 
 

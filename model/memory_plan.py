@@ -184,12 +184,12 @@ def _working_of_localization(parts: Components) -> int:
 
 
 def _working_of_encoding(parts: Components, config: ModelConfig) -> int:
-    """Of the most demanding encoder: a condition and its null at once."""
-    picture = _empty(2, 3, config.video.height, config.video.width)
+    """Of the most demanding encoder: a condition and its null are encoded one after the other."""
+    picture = _empty(1, 3, config.video.height, config.video.width)
     text = parts.text_encoder
 
     def encode_text() -> object:
-        ids = torch.empty(2, config.text_encoder.num_tokens, device="meta", dtype=torch.long)
+        ids = torch.empty(1, config.text_encoder.num_tokens, device="meta", dtype=torch.long)
         if isinstance(text, ClipTextEncoder):
             return text.encode_tokens(ids)
         return text(ids) if isinstance(text, nn.Module) else None
@@ -199,7 +199,7 @@ def _working_of_encoding(parts: Components, config: ModelConfig) -> int:
         return [part(tokens) for part in (parts.resampler, parts.interpolation_resampler) if part is not None]
 
     def encode_sound() -> object:
-        return parts.audio_encoder(_empty(2, 1, 128, config.audio_encoder.mel_frames))
+        return parts.audio_encoder(_empty(1, 1, 128, config.audio_encoder.mel_frames))
 
     return max(_working(encode_text), _working(encode_picture), _working(encode_sound))
 

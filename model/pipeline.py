@@ -12,18 +12,16 @@ import torch
 
 from model.clips import AudioClip, ImageFrame, KeyframePlan, MotionCurve, VideoClip
 from model.codecs.latent_flow import LatentFlowCodec
-from model.conditioning import AudioTokens, Conditioning
+from model.condition_encoder import ConditionEncoder
 from model.diffusion.guidance import BRANCHES
 from model.diffusion.noise import stage_noise
-from model.encoders.image import ConvImageEncoder
 from model.errors import CheckpointMismatch, InvalidInput, InvalidParams, KeyframesNeeded, OutOfMemory
 from model.generation import Generation, GenerationState, Stage
 from model.interpolation.interpolator import interpolate
 from model.keyframes.generator import generate_keyframes
 from model.localization.lending import borrow_listener, lender_of
-from model.localization.listener import REQUEST, Listener, spectrogram
+from model.localization.listener import REQUEST, Listener
 from model.localization.plan import plan_keyframes
-from model.media.faces import NO_FACE, find_face
 from model.media.reference_compat import as_released_loader, through_video
 from model.memory_plan import plan_memory
 from model.placement import Placement, visitors
@@ -45,9 +43,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from model.conditioning import Conditioning
     from model.config import ModelConfig
     from model.generation import GenerationParams, OnState, OnStep
-    from model.networks.resampler import Resampler
     from model.previews import PreviewTap, Sketch
 
 
@@ -91,6 +89,7 @@ class KeyVIDPipeline:
         modules = components.modules()
         self.placement = Placement(modules, self.device, visiting=visitors(modules, self.device, offload=offload))
         self.guidance_batch = guidance_batch
+        self._conditions = ConditionEncoder(config, components, self.placement, self.device)
         own = components.localizer
         self.listener = Listener(own, config) if listener is None and own is not None else listener
         if self.listener is not None and self.listener.config.video.frames != config.video.frames:
@@ -248,45 +247,9 @@ class KeyVIDPipeline:
         with self.placement.using("localizer"):
             return self.listener.hear(audio, device=self.device)
 
-    @torch.inference_mode()
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
         """Encode prompt, picture and sound, and the null of each."""
-        parts, using = self.components, self.placement.using
-        mel = spectrogram(audio, self.config, num_frames=self.config.audio_encoder.mel_frames).to(self.device)
-        with using("audio_encoder"):
-            heard, unheard = torch.chunk(parts.audio_encoder(torch.cat([mel, torch.zeros_like(mel)])), 2)
-        with using("text_encoder"):
-            text, null_text = torch.chunk(parts.text_encoder.encode([prompt, ""]), 2)
-        with using("image_encoder"):
-            pictures, features = self._look(image)
-        with using("resampler", "interpolation_resampler"):
-            seen, unseen = torch.chunk(self._per_frame(pictures, parts.resampler), 2)
-            own = parts.interpolation_resampler
-            later, null_later = (None, None) if own is None else torch.chunk(self._per_frame(pictures, own), 2)
-        with using("draft"):
-            draft = None if parts.draft is None else parts.draft(heard, text, features)
-        return Conditioning(
-            text=text,
-            null_text=null_text,
-            image=seen,
-            null_image=unseen,
-            audio=self._audio_tokens(heard),
-            null_audio=self._audio_tokens(unheard),
-            draft=draft,
-            features=None if parts.draft is None else features,
-            interpolation_image=later,
-            null_interpolation_image=null_later,
-        )
-
-    def _look(self, image: ImageFrame) -> tuple[Tensor, Tensor | None]:
-        """Tokens of the picture and of no picture, and the features that keyvid-mini's networks are given besides."""
-        encoder, picture = self.components.image_encoder, self._picture(image)
-        both = torch.cat([picture, torch.zeros_like(picture)])
-        if not isinstance(encoder, ConvImageEncoder):
-            return encoder.encode(both), None
-        face = find_face(image) if encoder.config.has_face_map else NO_FACE
-        features = encoder.features(both, both.new_tensor([face, NO_FACE]))
-        return encoder.as_tokens(features), features[:1]
+        return self._conditions.encode(image, audio, prompt)
 
     def decode(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
         """Decode latents `[1, C, 48, h, w]` to chunks of frames, uint8 `[n, H, W, 3]`, as they are ready."""
@@ -377,17 +340,6 @@ class KeyVIDPipeline:
         """How to draw previews, by the picture and its latents `[1, C, h, w]`."""
         sketch = self.components.codec.sketcher(self._picture(image), latents)
         return lambda frame: sketch(frame * params.motion_strength)
-
-    def _per_frame(self, tokens: Tensor, resampler: Resampler | None) -> Tensor:
-        """Tokens of each frame, `[B, 48, N, D]`; without a resampler every frame sees the same ones."""
-        if resampler is not None:
-            per_frame: Tensor = resampler(tokens)
-            return per_frame
-        return tokens[:, None].expand(-1, self.config.video.frames, -1, -1)
-
-    def _audio_tokens(self, tokens: Tensor) -> AudioTokens:
-        config = self.config
-        return AudioTokens(tokens, config.audio_encoder.grid, config.audio_layout, config.video.frames)
 
     def _picture(self, image: ImageFrame) -> Tensor:
         return image.pixels[None].to(self.device)

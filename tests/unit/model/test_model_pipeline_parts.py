@@ -154,6 +154,24 @@ def test_interpolation_uses_its_own_resampler() -> None:
     assert not torch.equal(stages[0].null_image, stages[1].null_image)
 
 
+def test_what_nothing_encodes_to_is_encoded_once() -> None:
+    """The second video encodes its own words, picture and sound alone, and gets the nulls of the first."""
+    pipeline = KeyVIDPipeline.from_config(tiny(height=32, width=64))
+    calls: list[int] = []
+    pipeline.components.audio_encoder.register_forward_hook(lambda *_: calls.append(1))
+    picture, sound = ImageFrame(torch.zeros(3, 32, 64)), AudioClip(torch.linspace(-1, 1, 32_000).sin()[None], 16_000)
+
+    first = pipeline.encode(picture, sound, "a dog")
+    second = pipeline.encode(ImageFrame(torch.ones(3, 32, 64)), AudioClip(-sound.samples / 2, 16_000), "a cat")
+
+    assert len(calls) == 3
+    assert second.null_image is first.null_image
+    assert torch.equal(first.null_text, pipeline.encode(picture, sound, "").text)
+    assert not torch.equal(second.text, first.text)
+    assert not torch.equal(second.image, first.image)
+    assert not torch.equal(second.audio.tokens, first.audio.tokens)
+
+
 @pytest.mark.parametrize(
     ("stored", "on_gpu"),
     [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float16), (torch.float32, torch.float16)],

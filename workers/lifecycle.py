@@ -9,12 +9,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 
 from workers.broker import make_app
 from workers.database import Database, upgrade
 from workers.job_store import JobStore
 from workers.logs import configure_logs
+from workers.memory import settle_memory
 from workers.quota import default_limits
 from workers.roster import Roster
 from workers.schema import announce
@@ -74,6 +75,9 @@ def _connect_signals(settings: Settings, supervisor: Supervisor, database: Datab
     def keep_our_logs(**_: object) -> None:
         configure_logs(settings, process="worker")
 
+    def settle(**_: object) -> None:
+        settle_memory()
+
     def drain(**_: object) -> None:
         supervisor.drain()
         threading.Thread(target=leave, name="leave", daemon=True).start()
@@ -89,5 +93,6 @@ def _connect_signals(settings: Settings, supervisor: Supervisor, database: Datab
         supervisor.join()
 
     setup_logging.connect(keep_our_logs, weak=False)
+    worker_ready.connect(settle, weak=False)
     worker_shutting_down.connect(drain, weak=False)
     worker_shutdown.connect(wait, weak=False)

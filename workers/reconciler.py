@@ -18,6 +18,7 @@ from workers.broker import open_broker
 from workers.database import Database, upgrade
 from workers.errors import BlobNotFound, Transient
 from workers.failpoints import Failpoint, reach
+from workers.memory import settle_memory
 from workers.roster import RECONCILING, Roster
 from workers.schema import announce
 from workers.storage import open_storage
@@ -181,6 +182,7 @@ def run_reconciler(settings: Settings, stop: threading.Event) -> None:
         open_storage(settings),
         open_broker(settings),
     )
+    settle_memory()
     logger.info("reconciler_started", id=reconciler.id)
     try:
         reconciler.run(stop)

@@ -16,6 +16,7 @@ from workers.database import Database, upgrade
 from workers.errors import Transient
 from workers.failpoints import Failpoint, reach
 from workers.logs import named
+from workers.memory import settle_memory
 from workers.schema import announce
 from workers.traces import NO_TRACER, open_tracer
 from workers.webhooks.address import TargetRefused, TargetUnknown, checked_addresses, look_up, parse_target
@@ -146,9 +147,11 @@ def run_dispatcher(settings: Settings, stop: threading.Event) -> None:
     announce(upgrade(settings.database_url))
     database = Database(settings.database_url)
     tracer = open_tracer(settings, process="dispatcher")
+    dispatcher = Dispatcher(settings, DueDeliveries(database), tracer=tracer)
+    settle_memory()
     logger.info("dispatcher_started")
     try:
-        Dispatcher(settings, DueDeliveries(database), tracer=tracer).run(stop)
+        dispatcher.run(stop)
     finally:
         tracer.close()
         database.close()

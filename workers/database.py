@@ -25,12 +25,18 @@ from workers.schema import Schema, migrate, read_schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from psycopg import Connection as PsycopgConnection
     from sqlalchemy import Executable, Row
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.orm import DeclarativeBase
     from sqlalchemy.sql.elements import ColumnElement
 
 BUSY_TIMEOUT_MS = 10_000
+# When a process stands still within a transaction, or its machine is gone, PostgreSQL takes the transaction back after
+# that time, and nobody waits for its locks any more. Others last milliseconds.
+IDLE_TIMEOUT_MS = 10_000
+# So that it is noticed within half a minute, not in two hours, when PostgreSQL's own machine is gone.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 EVENT_LOCK = 0x6B657976  # advisory locks of PostgreSQL; any fixed numbers
 MIGRATION_LOCK = EVENT_LOCK + 1
 
@@ -135,7 +141,7 @@ def open_engine(url: str) -> Engine:
         return _sqlite_engine(parsed)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10})
+    return _postgresql_engine(parsed)
 
 
 def upgrade(database_url: str) -> Schema:
@@ -148,9 +154,26 @@ def upgrade(database_url: str) -> Schema:
     engine = open_engine(database_url)
     try:
         with _translated(), _migration_lock(engine), engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             return migrate(connection)
     finally:
         engine.dispose()
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10, **_KEEPALIVES}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: PsycopgConnection[object], _record: object) -> None:
+        connection.autocommit = True
+        # Not among the options of the connection: poolers refuse those.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
+        connection.autocommit = False
+
+    return engine
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -194,7 +217,8 @@ def _clock(dialect: str) -> ColumnElement[Any]:
 @contextmanager
 def _migration_lock(engine: Engine) -> Iterator[None]:
     if engine.dialect.name == "postgresql":
-        with engine.connect() as connection:
+        # Not in a transaction: this one does nothing for as long as the migration takes.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": MIGRATION_LOCK})
             try:
                 yield

@@ -26,7 +26,7 @@ PROOFS: Mapping[str, Proof] = {
     "storm-servers": lambda options, say: storm.blow(
         storm.SHORT if options.short else storm.Storm(), on_servers=True, say=say
     ),
-    "frozen": lambda options, say: frozen.freeze(seconds=5.0 if options.short else 60.0, say=say),
+    "frozen": lambda options, say: frozen.wake_late(seconds=5.0 if options.short else 60.0, say=say),
     "fuzz": lambda options, _: _fuzz(options),
     "stops": lambda options, say: stops.stop_everywhere(rounds=8 if options.short else 100, say=say),
 }

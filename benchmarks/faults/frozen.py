@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from benchmarks.faults.callers import COMPLETED, Caller, Ledger, send_inputs
 from benchmarks.faults.fleet import Fleet, wait_for
 from benchmarks.faults.invariants import check_installation
+from tests.freezing import freeze
 from workers.tables import JobRow
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ TAKEN_S = 120.0
 REFUSED = "lease_lost"
 
 
-def freeze(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, object]:
+def wake_late(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, object]:
     """Freeze a worker and its runner within a job for that long; answers the figures."""
     broken: list[str] = []
     ledger = Ledger()
@@ -39,7 +42,7 @@ def freeze(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, object
         if runner is None:
             return {"broken": ["the worker that holds the job has no runner"]}
         began = time.monotonic()
-        fleet.signal(frozen, signal.SIGSTOP)
+        freeze(psutil.Process(fleet.pid(frozen)), Path(folder, "keyvid.db"))
         runner.suspend()
         say(f"{frozen} stands still")
         done = caller.wait_until(video_id, within_s=TAKEN_S)

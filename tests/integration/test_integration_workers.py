@@ -16,6 +16,7 @@ import psutil
 import pytest
 from worker_installation import TENANT, WAIT_S, Installation, assert_gapless, runner_of, wait_for
 
+from tests.freezing import freeze
 from workers.errors import BlobNotFound
 from workers.jobs import EventType, Failure, JobStage, JobStatus
 from workers.roster import WorkerState
@@ -305,7 +306,7 @@ def test_frozen_worker_cannot_write_after_it_lost_the_job(installation: Installa
     installation.wait_for_stage(job, JobStage.KEYFRAMES)
     runner = runner_of(frozen)
 
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(psutil.Process(frozen.pid), installation.folder / "keyvid.db")
     runner.suspend()
     second = installation.start_worker()
     done = installation.wait_until_final(job)
@@ -326,7 +327,7 @@ def test_video_of_a_frozen_worker_is_refused(installation: Installation) -> None
     job = installation.submit("step_ms=60")
     installation.wait_for_stage(job, JobStage.INTERPOLATION)
 
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(psutil.Process(frozen.pid), installation.folder / "keyvid.db")
     wait_for(lambda: installation.outputs(job) == [f"outputs/{job.id}/1/video.mp4"], "the runner's own video")
     installation.start("worker")
     done = installation.wait_until_final(job)

@@ -78,7 +78,7 @@ def violin(pen: Pen, dice: Dice) -> Drawn:
 
 
 def horn(pen: Pen, dice: Dice) -> Drawn:
-    """A trumpet or trombone, the bell at the right; the slide or the valves are its moving part."""
+    """A trumpet with valves or a trombone with a slide, the bell at the right."""
     canvas = pen.canvas
     brass = dice.colour((0.1, 0.14), (0.5, 0.8), (0.7, 0.95))
     tube = union(
@@ -99,21 +99,22 @@ def horn(pen: Pen, dice: Dice) -> Drawn:
         ],
         rounding=0.006,
     )
-    if dice.chance(0.5):
-        slide = without(pen.box(0.16, 0.08, 0.3, 0.08, corner=0.05), pen.box(0.14, 0.08, 0.28, 0.045, corner=0.03))
+    has_slide = dice.chance(0.5)
+    if has_slide:
+        crook = without(pen.box(0.16, 0.08, 0.3, 0.08, corner=0.05), pen.box(0.14, 0.08, 0.28, 0.045, corner=0.03))
     else:
-        slide = union(*(pen.box(u, 0.02, 0.032, 0.15, corner=0.02) for u in (-0.1, 0.0, 0.1)))
+        crook = union(*(pen.box(u, 0.02, 0.032, 0.15, corner=0.02) for u in (-0.1, 0.0, 0.1)))
     mouthpiece = pen.rod((-0.5, -0.06), (-0.44, -0.06), 0.032, 0.02)
-    outline = union(tube, bell, slide, mouthpiece)
+    outline = union(tube, bell, crook, mouthpiece)
     canvas.shadow(canvas.cover(outline), reach=0.05 * pen.size, strength=0.4)
-    for part, bevel in ((tube, 0.02), (slide, 0.03), (mouthpiece, 0.03), (bell, 0.1)):
+    for part, bevel in ((tube, 0.02), (crook, 0.03), (mouthpiece, 0.03), (bell, 0.1)):
         canvas.solid(part, brass, bevel=bevel * pen.size, gloss=0.8, texture=worn(pen, dice, amount=0.05))
     canvas.wash(canvas.cover(pen.ellipse(0.5, -0.06, 0.025, 0.17)), shade(brass, 0.35))
     return Drawn(
         canvas.cover(outline),
         pen.size,
         pen.angle,
-        parts={"slide": canvas.cover(slide)},
+        parts={"slide": canvas.cover(crook)} if has_slide else {},
         points={"bell": pen.point(0.5, -0.06), "root": pen.point(-0.5, -0.06)},
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Longest displacement of a law, as a share of the subject's size.
 REACH = {
     "impact": 0.15, "bark": 0.105, "bow": 0.15, "shot": 0.13, "horn": 0.1,
-    "flow": 0.1, "wind": 0.13, "beat": 0.1, "boom": 0.1, "engine": 0.075,
+    "flow": 0.1, "wind": 0.13, "beat": 0.1, "boom": 0.1, "engine": 0.09,
 }  # fmt: skip
 _CLOSING_FRAMES = 12  # at that pace a closing mouth moves too slowly to look like another event
 _RAISING_FRAMES = 11  # likewise of a hammer
@@ -112,7 +112,7 @@ def _settling(room: int) -> float:
 
     Each event is then a burst of motion with stillness after it, at six a second as at one: seen one by one.
     """
-    return 0.4 * max(room - 2, 1)
+    return 0.5 * max(room - 2, 1)
 
 
 def circle(loudness: Field, hz: float) -> tuple[Field, Field]:
@@ -242,7 +242,7 @@ def _shot(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
         canvas, (muzzle[0] + 0.1 * drawn.size * along[0], muzzle[1] + 0.1 * drawn.size * along[1]), 0.15 * drawn.size
     )
     light = _field(canvas, 0.0, 0.0, 0.4 * flash, 0.9 * flash)
-    return [recoil, light], [pulse(score, 0.09), pulse(score, 0.03)]
+    return [recoil, light], [pulse(score, 0.12), pulse(score, 0.03)]
 
 
 def _horn(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
@@ -253,10 +253,11 @@ def _horn(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     raise_bell = -size / max(2 * half[0], 0.05)
     lift = _field(canvas, raise_bell * right, raise_bell * down, 0.08 * whole)
     along = (math.cos(drawn.angle), math.sin(drawn.angle))
-    slide_mask = _sheet(canvas, drawn.parts.get("slide", drawn.mask * (canvas.x > centre[0])), 0.04)
+    if score.pitch is None or "slide" not in drawn.parts:
+        return [lift], [opening(score)]
+    slide_mask = _sheet(canvas, drawn.parts["slide"], 0.04)
     slide = _field(canvas, 0.7 * size * along[0] * slide_mask, 0.7 * size * along[1] * slide_mask)
-    pitch = at_frames(score.pitch) if score.pitch is not None else np.zeros(NUM_FRAMES, np.float32)
-    return [lift, slide], [opening(score), -pitch]  # lower notes push the slide out
+    return [lift, slide], [opening(score), -at_frames(score.pitch)]  # lower notes push the slide out
 
 
 def _flow(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
@@ -295,9 +296,15 @@ def _wind(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
 
 def _beat(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
     centre, half = _extent(canvas, drawn.mask)
-    right, down = _grow(canvas, _sheet(canvas, drawn.mask), drawn.points.get("centre", centre))
+    sheet = _sheet(canvas, drawn.mask)
+    if "root" in drawn.points:
+        # Who dances goes down at the knees; the feet stay where they are.
+        right, down = _grow(canvas, sheet, drawn.points["root"])
+        dip = reach("beat", drawn) / max(2 * half[1], 0.05)
+        return [_field(canvas, 0.4 * dip * right, -dip * down)], [pulse(score, 0.2)]
+    right, down = _grow(canvas, sheet, drawn.points.get("centre", centre))
     size = reach("beat", drawn) / max(*half, 0.05)
-    return [_field(canvas, size * right, size * down)], [pulse(score, 0.14)]
+    return [_field(canvas, size * right, size * down)], [pulse(score, 0.2)]
 
 
 def _boom(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:

@@ -7,9 +7,11 @@ import pytest
 
 from model.evaluation.sync import prominent_peaks, smooth
 from model.training.procedural.canvas import Canvas, Pen, union
+from model.training.procedural.creatures import figure
 from model.training.procedural.dice import Dice
+from model.training.procedural.instruments import horn
 from model.training.procedural.motions import circle, move, opening, pulse, strike
-from model.training.procedural.rhythms import Score, play_automatic, play_hits, play_strokes
+from model.training.procedural.rhythms import Score, play_automatic, play_hits, play_notes, play_strokes
 from model.training.procedural.tools import ball, gun, hammer
 
 
@@ -51,7 +53,7 @@ def test_events_in_quick_turn_are_seen_one_by_one(law: Callable[[Score], np.ndar
         assert peaks_of(law(score_at(*frames))) == pytest.approx(frames, abs=1)
 
 
-@pytest.mark.parametrize("law", [strike, opening, lambda score: pulse(score, 0.14)])
+@pytest.mark.parametrize("law", [strike, opening, lambda score: pulse(score, 0.2)])
 def test_of_a_quick_row_every_event_moves_alike(law: Callable[[Score], np.ndarray]) -> None:
     """The last one too, which nothing follows: a viewer sees a burst of motion for each, and stillness after it."""
     for gap in (5, 7, 9):
@@ -120,6 +122,33 @@ def test_ball_rises_from_the_ground() -> None:
 
     assert fields[0][1].min() < -0.05
     assert np.abs(fields[0][0]).max() < 0.1 * np.abs(fields[0][1]).max()
+
+
+def test_dancer_goes_down_and_keeps_the_feet() -> None:
+    """At each beat the head goes down farthest, and the ground under the feet stays."""
+    canvas = Canvas(80, 128)
+
+    fields, curves = move("beat", canvas, figure(Pen(canvas, (0.8, 0.5), size=0.7), Dice(1)), score_at(20))
+
+    down = fields[0][1]
+    rows = np.abs(down).max(axis=1)
+    assert down[np.unravel_index(np.abs(down).argmax(), down.shape)] > 0.05
+    assert rows[round(0.25 * 80)] > 5 * rows[round(0.83 * 80)]
+    assert int(curves[0].argmax()) == 20
+
+
+def test_only_a_trombone_moves_its_slide() -> None:
+    """A trumpet is lifted and nothing else, whatever it plays."""
+    canvas = Canvas(80, 128)
+    score = play_notes(Dice(4))
+    moved = [
+        (drawn, move("horn", canvas, drawn, score))
+        for drawn in (horn(Pen(canvas, (0.8, 0.5), size=0.7), Dice(seed)) for seed in range(8))
+    ]
+
+    assert {len(fields) for _, (fields, _) in moved} == {1, 2}
+    for drawn, (fields, _) in moved:
+        assert len(fields) == (2 if "slide" in drawn.parts else 1)
 
 
 def test_hits_are_ordered_and_at_most_six_a_second() -> None:

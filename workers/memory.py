@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 
 _M_MMAP_THRESHOLD = -3  # glibc's malloc.h
@@ -12,24 +11,18 @@ _INTERNED = 90_000  # more than fit into Python's table of names before it takes
 
 
 def settle_memory() -> None:
-    """Have garbage found and large buffers given back soon; to be called once what stays has been loaded.
+    """Take now what is taken once in any case, and have large buffers given back as soon as they are freed.
 
-    Python looks for old cycles only once they may be a quarter of all objects, which imports make a lot: within an hour
-    or two they took 2 MB. What is there now is not counted any more.
+    To be called when what stays has been loaded. Python's table of interned names is full of names that are gone after
+    4,000 jobs, and then makes itself anew in twice the size, 2 MB more, once and for all: that happens here instead.
 
     glibc would keep freed buffers of 128 KiB and more between small ones that live on: 200 uploads at once left the API
     80 to 170 MB larger, in place of 50. Asking the kernel for them anew costs 6 % of the uploads a second. Other C
     libraries stay as they are. A runner computes in such buffers, and must not call this.
-
-    The table of interned names counts those that are gone until it makes itself anew, which after 4,000 jobs takes 2 MB
-    once and for all. That happens now instead.
     """
-    if sys.version_info < (3, 12):  # later ones may keep such names for good
-        for number in range(_INTERNED):
-            sys.intern(f"{number}th")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # only a full collection counts anew what is old
+    if sys.version_info < (3, 12):  # later ones may keep such names for good
+        for number in range(_INTERNED):
+            sys.intern(f"{number}th")

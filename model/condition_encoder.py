@@ -36,7 +36,13 @@ class ConditionEncoder:
 
     @torch.inference_mode()
     def encode(self, image: ImageFrame, audio: AudioClip, prompt: str) -> Conditioning:
-        """Conditions of one video, and their nulls."""
+        """Conditions of one video, and their nulls, in the shapes that `Conditioning` names.
+
+        Args:
+            image: of the model's own size.
+            audio: the sound; its first 2 s count.
+            prompt: may be empty.
+        """
         parts, using = self._components, self._placement.using
         mel = spectrogram(audio, self._config, num_frames=self._config.audio_encoder.mel_frames).to(self._device)
         picture = image.pixels[None].to(self._device)
@@ -54,7 +60,7 @@ class ConditionEncoder:
             unseen = self._null("image", lambda: self._per_frame(null_tokens, parts.resampler))
             later = null_later = None
             if (own := parts.interpolation_resampler) is not None:
-                later = own(tokens)
+                later = self._per_frame(tokens, own)
                 null_later = self._null("interpolation_image", lambda: self._per_frame(null_tokens, own))
         with using("draft"):
             draft = None if parts.draft is None else parts.draft(heard, text, features)

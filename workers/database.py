@@ -154,7 +154,7 @@ def upgrade(database_url: str) -> Schema:
     engine = open_engine(database_url)
     try:
         with _translated(), _migration_lock(engine), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
+            if engine.dialect.name == "postgresql":  # a migration may think for longer than a transaction of ours
                 connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             return migrate(connection)
     finally:

@@ -38,11 +38,11 @@ def wake_late(*, seconds: float, say: Callable[[str], None]) -> Mapping[str, obj
         ledger.accept(video_id, COMPLETED)
         caller.wait_until(video_id, "in_progress")
         frozen = _holder(fleet, video_id)
-        runner = fleet.runner(frozen)
-        if runner is None:
+        pid, runner = fleet.pid(frozen), fleet.runner(frozen)
+        if pid is None or runner is None:
             return {"broken": ["the worker that holds the job has no runner"]}
         began = time.monotonic()
-        freeze(psutil.Process(fleet.pid(frozen)), Path(folder, "keyvid.db"))
+        freeze(psutil.Process(pid), Path(folder, "keyvid.db"))
         runner.suspend()
         say(f"{frozen} stands still")
         done = caller.wait_until(video_id, within_s=TAKEN_S)

@@ -301,10 +301,12 @@ def _beat(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:
         # Who dances goes down at the knees; the feet stay where they are.
         right, down = _grow(canvas, sheet, drawn.points["root"])
         dip = reach("beat", drawn) / max(2 * half[1], 0.05)
-        return [_field(canvas, 0.4 * dip * right, -dip * down)], [pulse(score, 0.2)]
-    right, down = _grow(canvas, sheet, drawn.points.get("centre", centre))
-    size = reach("beat", drawn) / max(*half, 0.05)
-    return [_field(canvas, size * right, size * down)], [pulse(score, 0.2)]
+        field = _field(canvas, 0.4 * dip * right, -dip * down)
+    else:
+        right, down = _grow(canvas, sheet, drawn.points.get("centre", centre))
+        size = reach("beat", drawn) / max(*half, 0.05)
+        field = _field(canvas, size * right, size * down)
+    return [field], [pulse(score, 0.2)]
 
 
 def _boom(canvas: Canvas, drawn: Drawn, score: Score) -> Motion:

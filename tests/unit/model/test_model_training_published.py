@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,26 +14,20 @@ from typer.testing import CliRunner
 from model.clips import AudioClip
 from model.conditioning import StageConditioning
 from model.config import tiny
-from model.datasets.errors import BrokenClip, DataError
-from model.datasets.layout import DataClip
 from model.encoders.audio import AudioTrunk
 from model.networks.unet import UNet
 from model.pipeline import KeyVIDPipeline
 from model.pretrained import build_components
 from model.training.batches import VideoBatch
 from model.training.cli import app
-from model.training.folder_clips import Draws, FolderClips
 from model.training.listening_task import ListeningTask, listening_config, start_from
-from model.training.overrides import UnknownSetting, changed, settings_of
 from model.training.published import build_task, load_start
-from model.training.published_recipes import PUBLISHED_RECIPES, ListeningOptions, ListeningRecipe, keyframes
-from model.training.recipes import mini_draft
+from model.training.published_recipes import ListeningOptions, ListeningRecipe
 from model.training.smoke import smoke_recipe, write_tiny_start
 from model.training.stage_task import StageTask, is_trained
 from tests.films import write_class_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 CONFIG = tiny()
@@ -231,51 +224,6 @@ def test_positions_are_stretched_to_another_time_grid() -> None:
     assert wide.class_token.equal(narrow.class_token)
 
 
-def test_settings_are_typed_and_named() -> None:
-    """Paths, and last words where there is one of them; numbers, truth values, choices and pairs."""
-    recipe = changed(
-        keyframes(),
-        [
-            "steps=7",
-            "optimisation.learning_rate=2e-5",
-            "trained=all",
-            "betas=0.8,0.9",
-            "activation_checkpointing=no",
-            "repeat=2",
-        ],
-    )
-
-    assert (recipe.steps, recipe.optimisation.learning_rate, recipe.options.trained) == (7, 2e-5, "all")
-    assert (recipe.optimisation.betas, recipe.activation_checkpointing, recipe.clips.repeat) == ((0.8, 0.9), False, 2)
-    assert changed(mini_draft(), ["clips.num_clips=512"]).clips.num_clips == 512
-
-
-@pytest.mark.parametrize(
-    ("setting", "told"),
-    [
-        ("stepps=7", r"sets nothing of keyframes; there are steps, batch_size"),
-        ("steps", r"sets nothing"),
-        ("steps=many", r"steps is int, not 'many'"),
-        ("precision=fp8", r"precision is one of fp32, bf16"),
-        ("betas=0.9", r"betas is 2 values"),
-        ("activation_checkpointing=perhaps", r"is bool"),
-    ],
-)
-def test_wrong_settings_say_what_there_is(setting: str, told: str) -> None:
-    """An unknown key lists the keys; a wrong value names its type."""
-    with pytest.raises(UnknownSetting, match=told):
-        changed(keyframes(), [setting])
-
-
-def test_every_recipe_can_be_listed() -> None:
-    """Names, first lines and all settings."""
-    listed = CliRunner().invoke(app, ["--list"]).stdout
-
-    for name, build in PUBLISHED_RECIPES.items():
-        assert f"{name}: " in listed
-        assert all(path in listed for path in settings_of(build()))
-
-
 def test_stages_that_share_a_resampler_part_when_one_is_trained(start: Path) -> None:
     """The interpolation stage's resampler is its own from the first step; the keyframe stage's stays."""
     components = load_start(start, CONFIG)
@@ -287,68 +235,6 @@ def test_stages_that_share_a_resampler_part_when_one_is_trained(start: Path) -> 
     assert components.interpolation_resampler is None
     assert trained is not components.resampler
     assert trained.state_dict()["queries"].equal(components.resampler.state_dict()["queries"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["nothing"], "no recipe 'nothing'"),
-        (["keyframes"], "needs --data FOLDER and --start WEIGHTS"),
-        (["mini-localizer", "--export", "model"], "train mini-draft, mini-diffusion in"),
-        (["mini-draft", "--data", "folder"], "--data and --start are for localizer"),
-    ],
-)
-def test_wrong_commands_are_usage_errors(tmp_path: Path, arguments: list[str], told: str) -> None:
-    """Nothing is trained, and the message says what is asked for."""
-    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "run")], env={"COLUMNS": "200"})
-
-    assert result.exit_code == 2
-    assert told in result.output
-    assert not (tmp_path / "run").exists()
-
-
-def clips(names: Sequence[str], root: Path) -> list[DataClip]:
-    """Clips that exist by name only."""
-    return [DataClip(name, root / name, "", "train") for name in names]
-
-
-def test_draws_are_the_same_with_and_without_threads(tmp_path: Path) -> None:
-    """A sample depends on its number and the seed, not on who decodes it and when."""
-
-    def draw(clip: DataClip, draws: np.random.RandomState) -> tuple[str, float]:
-        return clip.name, draws.random_sample()
-
-    batches = []
-    for num_workers in (0, 3):
-        draws = Draws(order_seed=5, num_workers=num_workers)
-        source = FolderClips(clips("abcde", tmp_path), draw, list, draws)
-        batches.append([source.batch(list(range(start, start + 4))) for start in range(0, 24, 4)])
-        source.close()
-
-    assert batches[0] == batches[1]
-    assert sorted(name for name, _ in (batches[0][0] + batches[0][1])[:5]) == list("abcde")
-
-
-def test_broken_clips_are_skipped_by_name_or_stop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Skipping takes the next clip and says so once; stopping raises; nothing but broken clips is an error."""
-
-    def draw(clip: DataClip, _draws: np.random.RandomState) -> str:
-        if clip.name in "bd":
-            raise BrokenClip(clip.name, "no sound")
-        return clip.name
-
-    skipping = FolderClips(clips("abcd", tmp_path), draw, list, Draws(order_seed=1, on_broken="skip"))
-    with caplog.at_level(logging.WARNING):
-        taken = skipping.batch(list(range(16)))
-    stopping = FolderClips(clips("abcd", tmp_path), draw, list, Draws(order_seed=1))
-    hopeless = FolderClips(clips("bd", tmp_path), draw, list, Draws(order_seed=1, on_broken="skip"))
-
-    assert set(taken) == {"a", "c"}
-    assert sorted(caplog.messages) == ["skipped: b: no sound", "skipped: d: no sound"]
-    with pytest.raises(BrokenClip, match="no sound"):
-        stopping.batch(list(range(4)))
-    with pytest.raises(DataError, match="all 2 clips are broken"):
-        hopeless.batch([0])
 
 
 def test_keyframe_run_ends_in_a_model_folder(tmp_path: Path, start: Path) -> None:

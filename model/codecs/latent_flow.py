@@ -136,7 +136,11 @@ class LatentFlowCodec:
                 )
                 lit.mul_(_enlarge(gains[one], height=height, width=width).exp_())
                 lit.addcmul_(_enlarge(glows[one], height=height, width=width), colour)
-                drawn[number] = lit.clamp_(0, 1).mul_(255).round_()[0].permute(1, 2, 0)
+                lit.clamp_(0, 1).mul_(255).round_()
+                for channel, values in enumerate(
+                    lit[0]
+                ):  # three copies take a third of the time of one transposed copy
+                    drawn[number, ..., channel] = values
         return drawn
 
 

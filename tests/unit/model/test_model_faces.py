@@ -9,7 +9,8 @@ from model.clips import ImageFrame
 from model.encoders.image import ConvImageConfig, ConvImageEncoder, face_map
 from model.evaluation.photographs import PHOTOGRAPHS
 from model.media.faces import NO_FACE, find_face
-from model.training.procedural.clip import ProceduralClip, _streams, draw_subject, make_clip
+from model.training.procedural.clip import ProceduralClip, _streams, draw_subject, make_clip, render_picture
+from model.training.recipes import HELD_OUT_SEED
 
 NUM_TALKING = 10
 
@@ -34,11 +35,30 @@ def test_faces_of_photographs_are_found(name: str, nose: tuple[float, float]) ->
     assert (right - left) * (bottom - top) < 0.5
 
 
+def test_face_is_found_wherever_it_is() -> None:
+    """In a picture moved by a third of its height the box has moved as far, give or take a few pixels."""
+    astronaut = next(photograph for photograph in PHOTOGRAPHS if photograph.name == "astronaut")
+    picture = astronaut.read(height=320, width=512)
+
+    before = find_face(picture)
+    after = find_face(ImageFrame(picture.pixels.roll(107, dims=1)))
+
+    assert after == pytest.approx((before[0], before[1] + 107 / 320, before[2], before[3] + 107 / 320), abs=0.04)
+
+
 def test_no_face_is_found_where_there_is_none() -> None:
     """A slope of grey is no face."""
     slope = torch.linspace(-1, 1, 512).expand(3, 320, 512)
 
     assert find_face(ImageFrame(slope)) == NO_FACE
+
+
+@pytest.mark.parametrize("number", [34, 42, 89])
+def test_faint_slopes_behind_a_subject_are_no_face(number: int) -> None:
+    """In these painted pictures without a face the detector alone sees one, for all that the eye cannot tell."""
+    picture = torch.from_numpy(render_picture(HELD_OUT_SEED + number, 320, 512)).permute(2, 0, 1)
+
+    assert find_face(ImageFrame(picture / 127.5 - 1)) == NO_FACE
 
 
 def test_face_map_shows_the_middle_and_which_way_is_down() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from model.clips import ImageFrame
 
-_SEARCHED_HEIGHT_PX = 160  # in a picture of half its size as many faces are found
+_SEARCHED_HEIGHT_PX = 160  # of 320: as many faces are found as at full height
 _SMALLEST_SHARE = 0.12  # of the height; smaller faces have no mouth that a cell of 32 px could move
 _SCALE_STEP = 1.2
 _COARSE_STEP = 1.5  # pixels between two places of the smallest window, and more of larger ones; 1 looks everywhere

@@ -137,9 +137,8 @@ class LatentFlowCodec:
                 lit.mul_(_enlarge(gains[one], height=height, width=width).exp_())
                 lit.addcmul_(_enlarge(glows[one], height=height, width=width), colour)
                 lit.clamp_(0, 1).mul_(255).round_()
-                for channel, values in enumerate(
-                    lit[0]
-                ):  # three copies take a third of the time of one transposed copy
+                # Three copies take a third of the time of one transposed copy.
+                for channel, values in enumerate(lit[0]):
                     drawn[number, ..., channel] = values
         return drawn
 

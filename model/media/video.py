@@ -98,7 +98,7 @@ def _command(
 ) -> list[str]:
     pictures = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{size[0]}x{size[1]}", framerate=fps)
     output = ffmpeg.output(
-        # Tagged as what it is; otherwise players guess the colour matrix from the size.
+        # Tagged as what it is; otherwise players guess the colour matrix from the size. One thread: frames are small.
         pictures.video.filter("scale", out_color_matrix="bt709", out_range="tv", threads=1),
         ffmpeg.input(str(sound)).audio,
         str(path),

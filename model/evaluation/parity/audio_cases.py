@@ -18,6 +18,7 @@ from model.media.mel import SAMPLE_RATE_HZ, centre_crop, hann_window, log_mel, m
 _MEL_TOLERANCE = 1e-3
 _MEAN_TOLERANCE = 1e-5
 _CONSTANT_TOLERANCE = 1e-6
+_FILTER_TOLERANCE = 2e-5  # one float32 step of 1127 ln(...), which processors round either way, over a flank of 22
 _INDEX_TOLERANCE = 0.01  # interpolated positions reach 576 in float32
 _STRETCH_TOLERANCE = 1e-5
 
@@ -68,7 +69,7 @@ def check_mel_constants(case: Case) -> list[Comparison]:
     filters = mel_filters()
     return [
         absolute("hann400_symmetric", hann_window(), case["hann400_symmetric"], tolerance=_CONSTANT_TOLERANCE),
-        absolute("mel_banks_128x256", filters, case["mel_banks_128x256"], tolerance=_CONSTANT_TOLERANCE),
+        absolute("mel_banks_128x256", filters, case["mel_banks_128x256"], tolerance=_FILTER_TOLERANCE),
         exact("empty_mel_bins", torch.nonzero(filters.sum(dim=1) == 0).flatten(), case["empty_mel_bins"]),
     ]
 

@@ -62,7 +62,8 @@ def check_schedule(case: Case) -> list[Comparison]:
 def _schedule_tolerance(name: str, tolerance: float) -> float:
     if "log" in name:
         return max(tolerance, 5e-6)  # down to -46, where float32 resolves 4e-6
-    return max(tolerance, 1e-6) if name.startswith("timestep_embedding") else tolerance
+    # Processors round frequencies either way; at t = 999 one float32 step of one turns its angle by 6e-5.
+    return max(tolerance, 1e-4) if name.startswith("timestep_embedding") else tolerance
 
 
 def _buffers(schedule: NoiseSchedule) -> dict[str, Tensor]:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from model.clips import ImageFrame
 
-_SEARCHED_HEIGHT_PX = 160  # of 320: as many faces are found as at full height
+_SEARCHED_HEIGHT_PX = 160  # of 320: at full height it takes four times as long
 _SMALLEST_SHARE = 0.12  # of the height; smaller faces have no mouth that a cell of 32 px could move
 _SCALE_STEP = 1.2
-_COARSE_STEP = 1.5  # pixels between two places of the smallest window, and more of larger ones; 1 looks everywhere
+_COARSE_STEP = 1.5  # between two places, times how large the window is; 1 looks everywhere
 _GREY_STEP = 8  # of 256: the detector sees faces in slopes too faint for the eye, and coarse greys have none
-_MIN_NEIGHBOURS = 5  # detections of one place that make a face: with 4, twice as many are found where there is none
+_MIN_NEIGHBOURS = 5  # detections of one place that make a face: with 4, four times as many are seen where there is none
 _SURROUNDINGS = 0.3  # of a glimpse's width: how far around it is looked closely
 _SMALLER = 0.6  # the least part of its width that a face may have
 
@@ -47,7 +47,7 @@ class _Square:
 def find_face(image: ImageFrame) -> FaceBox:
     """Find the largest frontal human face: left, top, right, bottom as shares of width and height, or `NO_FACE`.
 
-    A coarse look gives glimpses; only around them it is looked closely, which takes a quarter of the time of looking
+    A coarse look gives glimpses; only around them it is looked closely, which takes a third of the time of looking
     closely everywhere.
     """
     height, width = image.size

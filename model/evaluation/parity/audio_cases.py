@@ -18,7 +18,7 @@ from model.media.mel import SAMPLE_RATE_HZ, centre_crop, hann_window, log_mel, m
 _MEL_TOLERANCE = 1e-3
 _MEAN_TOLERANCE = 1e-5
 _CONSTANT_TOLERANCE = 1e-6
-_FILTER_TOLERANCE = 2e-5  # one float32 step of 1127 ln(...), which processors round either way, over a flank of 22
+_FILTER_TOLERANCE = 1.2e-5  # one float32 step of 1127 ln(...), which processors round either way, over a flank of 22
 _INDEX_TOLERANCE = 0.01  # interpolated positions reach 576 in float32
 _STRETCH_TOLERANCE = 1e-5
 

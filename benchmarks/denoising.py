@@ -171,7 +171,7 @@ def _make_clip(subject: Subject, params: GenerationParams, path: Path) -> None:
     pipeline = subject.pipeline
     latents = pipeline.generate_latents(subject.image, subject.audio, subject.prompt, params).latents
     config = pipeline.config
-    frames = pipeline.decode(latents, subject.image)
+    frames = pipeline.decode_for_video(latents, subject.image)
     write_video(frames, subject.audio, path, fps=config.fps, num_frames=config.video.frames)
 
 

@@ -112,7 +112,7 @@ def generate(
         with _progress() as report:
             generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=report.step)
             write_video(
-                pipeline.decode(generated.latents, frame),
+                pipeline.decode_for_video(generated.latents, frame),
                 clip,
                 output,
                 fps=pipeline.config.fps,

@@ -253,9 +253,18 @@ class KeyVIDPipeline:
 
     def decode(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
         """Decode latents `[1, C, 48, h, w]` to chunks of frames, uint8 `[n, H, W, 3]`, as they are ready."""
+        return self._decode(self.components.codec.decode, latents, image)
+
+    def decode_for_video(self, latents: Tensor, image: ImageFrame) -> Iterator[Tensor]:
+        """Decode the same frames as `model.media.video.write_video` takes them at the least cost."""
+        return self._decode(self.components.codec.decode_for_video, latents, image)
+
+    def _decode(
+        self, codec_decode: Callable[[Tensor, Tensor], Iterator[Tensor]], latents: Tensor, image: ImageFrame
+    ) -> Iterator[Tensor]:
         with self.placement.using("codec"):
             with torch.inference_mode(), _out_of_memory_named():
-                chunks = self.components.codec.decode(latents.to(self.device), self._picture(image))
+                chunks = codec_decode(latents.to(self.device), self._picture(image))
             while True:
                 # Not held open across a yield: the caller's own torch code must not run in inference mode.
                 with torch.inference_mode(), _out_of_memory_named():

@@ -131,7 +131,7 @@ class ModelEngine:
             # Its last steps are without guidance: fewer branches at once than anywhere else.
             self.pipeline.generate_latents(image, silence, "", replace(params, preset="fast", num_inference_steps=6))
         generated = self.pipeline.generate_latents(image, silence, "", params)
-        for _ in self.pipeline.decode(generated.latents, image):
+        for _ in self.pipeline.decode_for_video(generated.latents, image):
             pass
         logger.info("runner_warm", seconds=round(time.monotonic() - started, 2), **self.facts)
 
@@ -176,7 +176,7 @@ class ModelEngine:
             )
             hooks.on_step(JobStage.MUX, 0, NUM_FRAMES)
             write_video(
-                (chunk.cpu() for chunk in self.pipeline.decode(generated.latents, image)),
+                self.pipeline.decode_for_video(generated.latents, image),
                 audio,
                 job.output,
                 fps=FPS,

@@ -49,3 +49,7 @@ class Codec(Protocol):
     def decode(self, latents: Tensor, first_frame: Tensor) -> Iterator[Tensor]:
         """Draw latents [1, C, T, h, w] as uint8 [n, H, W, 3], some frames at a time; `first_frame` is [1, 3, H, W]."""
         ...
+
+    def decode_for_video(self, latents: Tensor, first_frame: Tensor) -> Iterator[Tensor]:
+        """Draw the frames of `decode` as `write_video` takes them at the least cost: RGB, or planes of YUV 4:2:0."""
+        ...

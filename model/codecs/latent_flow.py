@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from model.codecs.moving_picture import MovingPicture, enlarge
+from model.codecs.video_planes import VideoPlanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,29 +87,58 @@ class LatentFlowCodec:
         Frame 0 is the picture itself. The picture may have any size; displacements scale with it.
         Yields: uint8 `[n, H, W, 3]`, n <= `frames_per_chunk`.
         """
-        picture = (first_frame.float() + 1) / 2
-        frames = latents[0].transpose(0, 1).float()
-        frames = torch.cat((torch.zeros_like(frames[:1]), frames[1:]))
-        for chunk in torch.split(frames, frames_per_chunk):
+        picture = _in_unit_range(first_frame)
+        for chunk in torch.split(_from_the_picture(latents), frames_per_chunk):
             yield self._draw(chunk, picture)
+
+    def decode_for_video(self, latents: Tensor, first_frame: Tensor, *, frames_per_chunk: int = 2) -> Iterator[Tensor]:
+        """Draw what `decode` draws as planes of YUV 4:2:0.
+
+        Raises: EncodeFailed for pictures of odd size.
+        Yields: uint8 `[n, H * 3 / 2, W]`: the rows of luma, then those of both chroma planes, two in one.
+        """
+        planes = VideoPlanes(_in_unit_range(first_frame))
+        height, width = first_frame.shape[-2:]
+        for chunk in torch.split(_from_the_picture(latents), frames_per_chunk):
+            drawn = torch.empty((len(chunk), height * 3 // 2, width), dtype=torch.uint8, device=chunk.device)
+            shifts, log_gains, lights = self._fields(chunk, height=height, width=width)
+            with _one_thread():
+                for frame, shift, log_gain, light in zip(drawn, shifts, log_gains, lights, strict=True):
+                    planes.draw(shift=shift, log_gain=log_gain, light=light, out=frame)
+            yield drawn
 
     def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:  # noqa: ARG002  (the VAE compares both)
         """Sketches are frames as they will be, of the picture at half its size."""
-        small = functional.avg_pool2d((first_frame.float() + 1) / 2, SKETCH_SCALE)
+        small = functional.avg_pool2d(_in_unit_range(first_frame), SKETCH_SCALE)
         return lambda frame: self._draw(frame.float(), small)[0]
 
     def displacement(self, latents: Tensor, *, height: int, width: int) -> Tensor:
         """Displacement that latents `[n, 4, h, w]` draw at `height` x `width`: `[n, 2, H, W]` pixels, (right, down)."""
+        return enlarge(self._displaced_cells(latents.float(), width=width), height=height, width=width)
+
+    def _displaced_cells(self, latents: Tensor, *, width: int) -> Tensor:
+        """Displacement of each cell, `[n, 2, h, w]` in pixels of a picture of this width."""
         config = self.config
         scale = torch.tensor(config.scale[:2], device=latents.device).view(1, 2, 1, 1)
-        pixels = latents[:, :2].float() / scale * config.unit_px
+        pixels = latents[:, :2] / scale * config.unit_px
         length = pixels.norm(dim=1, keepdim=True).clamp_min(1e-6)
         knee = 0.7 * config.max_displacement_px
         room = config.max_displacement_px - knee
         drawn = torch.where(length > knee, knee + room * torch.tanh((length - knee) / room), length)
         drawn = drawn * length.square() / (length.square() + config.still_px**2)
         picture_scale = width / (latents.shape[-1] * config.cell_px)
-        return _enlarge(pixels * (drawn / length) * picture_scale, height=height, width=width)
+        displaced: Tensor = pixels * (drawn / length) * picture_scale
+        return displaced
+
+    def _fields(self, frames: Tensor, *, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What `MovingPicture.draw` takes, of latents `[n, 4, h, w]`: shifts, log gains, and light in RGB."""
+        limit = self.config.max_log_gain
+        size = torch.tensor([width, height], device=frames.device).view(2, 1, 1)
+        colour = torch.tensor(GLOW_COLOUR, device=frames.device).view(3, 1, 1)
+        shifts = self._displaced_cells(frames, width=width) * (2 / size)
+        log_gains = (frames[:, 2:3] / self.config.scale[2]).clamp(-limit, limit)
+        glows = (frames[:, 3:4] / self.config.scale[3]).clamp_min(0)
+        return shifts, log_gains, glows * colour
 
     def _draw(self, frames: Tensor, picture: Tensor) -> Tensor:
         """Frames `[n, 4, h, w]` on the picture `[1, 3, H, W]` in [0, 1]: uint8 `[n, H, W, 3]`.
@@ -116,31 +147,27 @@ class LatentFlowCodec:
         the other cores.
         """
         height, width = picture.shape[-2:]
-        limit = self.config.max_log_gain
-        gains = (frames[:, 2:3] / self.config.scale[2]).clamp(-limit, limit)
-        glows = (frames[:, 3:4] / self.config.scale[3]).clamp_min(0)
-        colour = torch.tensor(GLOW_COLOUR, device=frames.device).view(1, 3, 1, 1)
-        still = _still_grid(height, width).to(frames.device)
-        size = torch.tensor([width, height], device=frames.device).view(2, 1, 1)
+        moving = MovingPicture(picture)
         drawn = torch.empty((len(frames), height, width, 3), dtype=torch.uint8, device=frames.device)
+        fields = self._fields(frames, height=height, width=width)
         with _one_thread():
-            for number in range(len(frames)):
-                one = slice(number, number + 1)
-                grid = self.displacement(frames[one], height=height, width=width).mul_(2 / size).add_(still)
-                lit = functional.grid_sample(
-                    picture,
-                    grid.permute(0, 2, 3, 1),
-                    mode="bilinear",
-                    padding_mode="reflection",
-                    align_corners=False,
-                )
-                lit.mul_(_enlarge(gains[one], height=height, width=width).exp_())
-                lit.addcmul_(_enlarge(glows[one], height=height, width=width), colour)
-                lit.clamp_(0, 1).mul_(255).round_()
+            for frame, shift, log_gain, light in zip(drawn, *fields, strict=True):
+                lit = moving.draw(shift=shift, log_gain=log_gain, light=light).clamp_(0, 1).mul_(255).round_()
                 # Three copies take a third of the time of one transposed copy.
-                for channel, values in enumerate(lit[0]):
-                    drawn[number, ..., channel] = values
+                for channel, values in enumerate(lit):
+                    frame[..., channel] = values
         return drawn
+
+
+def _in_unit_range(picture: Tensor) -> Tensor:
+    """A picture in [-1, 1] in [0, 1]."""
+    return (picture.float() + 1) / 2
+
+
+def _from_the_picture(latents: Tensor) -> Tensor:
+    """Latents `[1, 4, T, h, w]` as frames `[T, 4, h, w]`, of which the first is the picture itself."""
+    frames = latents[0].transpose(0, 1).float()
+    return torch.cat((torch.zeros_like(frames[:1]), frames[1:]))
 
 
 @contextmanager
@@ -152,29 +179,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _enlarge(field: Tensor, *, height: int, width: int) -> Tensor:
-    """Bicubic enlargement `[n, c, h, w]` to `[n, c, H, W]`, as two products: several times faster than interpolate."""
-    rows = _bicubic_matrix(field.shape[-2], height).to(field.device)
-    columns = _bicubic_matrix(field.shape[-1], width).to(field.device)
-    return (rows @ field) @ columns.T
-
-
-@lru_cache(maxsize=16)
-def _bicubic_matrix(source: int, target: int) -> Tensor:
-    """Weights `[target, source]` of one-dimensional bicubic resizing."""
-    identity = torch.eye(source).view(1, source, source, 1)
-    resized: Tensor = functional.interpolate(identity, size=(target, 1), mode="bicubic", align_corners=False)
-    return resized[0, :, :, 0].T.contiguous()
-
-
-@lru_cache(maxsize=4)
-def _still_grid(height: int, width: int) -> Tensor:
-    """Where each output pixel reads itself, in grid_sample's [-1, 1] coordinates, (right, down): `[2, H, W]`.
-
-    Backward warp: output(x) = input(x + d).
-    """
-    y = torch.arange(height).view(1, height, 1).expand(1, height, width)
-    x = torch.arange(width).view(1, 1, width).expand(1, height, width)
-    return (torch.cat((x, y)) + 0.5) * 2 / torch.tensor([width, height]).view(2, 1, 1) - 1

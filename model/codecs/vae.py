@@ -92,6 +92,10 @@ class VaeCodec(nn.Module):
         for frame in self._pictures(latents):
             yield frame.permute(0, 2, 3, 1)
 
+    def decode_for_video(self, latents: Tensor, first_frame: Tensor) -> Iterator[Tensor]:
+        """The frames of `decode`."""
+        return self.decode(latents, first_frame)
+
     def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:
         """Sketches are a linear map of each cell's channels to a colour, fitted to the caller's own picture.
 

@@ -30,7 +30,7 @@ def write_procedural_clip(root: Path, seed: int, *, height: int, width: int) -> 
     path = root / "train" / clip.kind / f"clip-{seed:010d}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     audio = AudioClip(torch.from_numpy(clip.samples)[None], SAMPLE_RATE_HZ)
-    write_video(codec.decode(latents, picture), audio, path, fps=_FPS, num_frames=latents.shape[2])
+    write_video(codec.decode_for_video(latents, picture), audio, path, fps=_FPS, num_frames=latents.shape[2])
     written = DataClip(path.relative_to(root).as_posix(), path, clip.kind, "train")
     pixels = codec.config.unit_px * width / _FULL_WIDTH_PX
     write_scores(scores_path(written, "exact"), pixels * clip.motion_score()[1:])

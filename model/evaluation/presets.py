@@ -54,7 +54,7 @@ def read_presets(
             params = GenerationParams(seed=seed, preset=preset)
             started = time.monotonic()
             latents = pipeline.generate_latents(scene.image, scene.audio, scene.prompt, params).latents
-            for _ in pipeline.decode(latents, scene.image):
+            for _ in pipeline.decode_for_video(latents, scene.image):
                 pass
             seconds[preset].append(time.monotonic() - started)
             videos[preset] = reader.read_video(latents, scene, is_encoded=True, truth=truth)

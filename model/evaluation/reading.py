@@ -137,7 +137,7 @@ def play_back(pipeline: KeyVIDPipeline, latents: torch.Tensor, scene: Scene) -> 
     config = pipeline.config
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")
-        chunks = pipeline.decode(latents, scene.image)
+        chunks = pipeline.decode_for_video(latents, scene.image)
         write_video(chunks, scene.audio, path, fps=config.fps, num_frames=config.video.frames)
         return read_video(path).frames
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FINISH_SECONDS = 60.0
 _PIPE_BYTES = 1 << 20  # what Linux allows everybody: two frames of 320x512
+_PLANES_NDIM = 3  # frames of planes; those of RGB have a fourth axis
 _AUDIO_BITS_PER_SECOND = 160_000
 # A fixed number of threads, so that the same frames give the same bytes whatever the machine.
 _ENCODER_THREADS = 2
@@ -46,7 +47,8 @@ def write_video(
     """Encode frames as they come, with exactly their length of sound.
 
     Args:
-        chunks: uint8 `[n, H, W, 3]` each, even sizes, `num_frames` in all.
+        chunks: uint8 RGB `[n, H, W, 3]` each, or planes of YUV 4:2:0 (BT.709, video range) `[n, H * 3 / 2, W]`; even
+            sizes, `num_frames` in all.
         audio: the sound from the first frame on; what is longer than the frames is cut, what is missing is silent.
         path: the MP4 (H.264 yuv420p and AAC, index in front); on any error it is removed.
         fps: frames per second.
@@ -57,14 +59,13 @@ def write_video(
     """
     frames = iter(chunks)
     first = next(frames, None)
-    if first is None or first.shape[1] % 2 or first.shape[2] % 2:
-        raise EncodeFailed("There are no frames of even size to encode.")
+    if first is None:
+        raise EncodeFailed("There are no frames to encode.")
+    pictures = _pictures(first, fps=fps)
     with tempfile.TemporaryDirectory(prefix="keyvid-") as folder:
         sound = Path(folder, "sound.wav")
         write_wav(audio.window(0.0, num_frames / fps), sound)
-        command = _command(
-            sound, path, size=(first.shape[2], first.shape[1]), fps=fps, num_frames=num_frames, program=ffmpeg_path
-        )
+        command = _command(pictures, sound, path, fps=fps, num_frames=num_frames, program=ffmpeg_path)
         with _encoder(command, path) as pipe:
             written = 0
             for chunk in _chain(first, frames):
@@ -93,13 +94,28 @@ def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
     yield from rest
 
 
+def _pictures(chunk: Tensor, *, fps: int) -> ffmpeg.Stream:
+    """FFmpeg's input for frames like these, in the colours of the file. Raises: EncodeFailed for odd sizes."""
+    is_planes = chunk.ndim == _PLANES_NDIM
+    rows, width = chunk.shape[1:3]
+    if rows % (3 if is_planes else 2) or width % 2:
+        raise EncodeFailed("Frames of odd size cannot be encoded.")
+    size = f"{width}x{rows * 2 // 3 if is_planes else rows}"
+    pixel_format = "yuv420p" if is_planes else "rgb24"
+    frames = ffmpeg.input("pipe:", format="rawvideo", pix_fmt=pixel_format, s=size, framerate=fps).video
+    if not is_planes:
+        # One thread: frames are small.
+        frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv", threads=1)
+    # Tagged as what they are; otherwise players guess the colour matrix from the size.
+    tags = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "range": "tv"}
+    return frames.filter("setparams", **tags)
+
+
 def _command(
-    sound: Path, path: Path, *, size: tuple[int, int], fps: int, num_frames: int, program: str | None
+    pictures: ffmpeg.Stream, sound: Path, path: Path, *, fps: int, num_frames: int, program: str | None
 ) -> list[str]:
-    pictures = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{size[0]}x{size[1]}", framerate=fps)
     output = ffmpeg.output(
-        # Tagged as what it is; otherwise players guess the colour matrix from the size. One thread: frames are small.
-        pictures.video.filter("scale", out_color_matrix="bt709", out_range="tv", threads=1),
+        pictures,
         ffmpeg.input(str(sound)).audio,
         str(path),
         format="mp4",
@@ -107,10 +123,6 @@ def _command(
         preset="veryfast",
         crf=18,
         pix_fmt="yuv420p",
-        colorspace="bt709",
-        color_primaries="bt709",
-        color_trc="bt709",
-        color_range="tv",
         acodec="aac",
         aac_coder="fast",  # at this rate it comes nearer to the sound than the default
         audio_bitrate=_AUDIO_BITS_PER_SECOND,
@@ -119,7 +131,13 @@ def _command(
         fflags="+bitexact",
         threads=_ENCODER_THREADS,
         t=num_frames / fps,
-        **{"frames:v": num_frames, "flags:v": "+bitexact", "flags:a": "+bitexact"},
+        **{
+            # As exact as the preset's own search and choice of B-frames, and as small, where one picture moves gently.
+            "x264-params": "subme=1:b-adapt=0",
+            "frames:v": num_frames,
+            "flags:v": "+bitexact",
+            "flags:a": "+bitexact",
+        },
     ).global_args("-hide_banner", "-loglevel", "error", "-nostats")
     command: list[str] = ffmpeg.compile(output, cmd=program or imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
     return command

@@ -68,7 +68,7 @@ def generate(
         fit = options.get("image_fit", "cover")
         frame = read_image(_on_disk(image, folder, "image"), height=shape.height, width=shape.width, fit=fit)
         generated = pipeline.generate_latents(frame, clip, prompt, params, on_step=on_step)
-        frames, output = pipeline.decode(generated.latents, frame), Path(folder, "video.mp4")
+        frames, output = pipeline.decode_for_video(generated.latents, frame), Path(folder, "video.mp4")
         write_video(frames, clip, output, fps=fps, num_frames=shape.frames, on_frames=on_frames)
         return output.read_bytes()
 

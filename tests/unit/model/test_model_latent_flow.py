@@ -1,10 +1,13 @@
 """The latent-flow codec warps and lights the caller's own picture."""
 
+import av
+import numpy as np
 import pytest
 import torch
 
 from model.codecs.latent_flow import FlowCodecConfig, LatentFlowCodec
 from model.diffusion.noise import stage_noise
+from model.errors import EncodeFailed
 
 ROUNDING = 1  # grey level: sampling positions are rounded to float32
 
@@ -18,6 +21,15 @@ def picture(height: int = 320, width: int = 512) -> torch.Tensor:
 def decode(latents: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """All frames at once, `[T, H, W, 3]` as integers."""
     return torch.cat(list(LatentFlowCodec().decode(latents, image))).int()
+
+
+def decode_planes(latents: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """All frames as planes, turned into RGB by FFmpeg: `[T, H, W, 3]` as integers."""
+    planes = torch.cat(list(LatentFlowCodec().decode_for_video(latents, image)))
+    frames = [av.VideoFrame.from_ndarray(frame, format="yuv420p") for frame in planes.numpy()]
+    colours = {"src_colorspace": "ITU709", "dst_colorspace": "ITU709", "src_color_range": "MPEG"}
+    pictures = [frame.reformat(format="rgb24", dst_color_range="JPEG", **colours).to_ndarray() for frame in frames]
+    return torch.from_numpy(np.stack(pictures)).int()
 
 
 def as_bytes(image: torch.Tensor) -> torch.Tensor:
@@ -139,3 +151,38 @@ def test_drawing_leaves_torch_its_threads() -> None:
         torch.set_num_threads(before)
 
     assert seen == {2}
+
+
+def test_planes_hold_the_frames() -> None:
+    """Read as BT.709 in video range by FFmpeg, they are what is drawn in RGB; light beyond white is cut off alike."""
+    image = picture()
+    latents = torch.randn(1, 4, 3, 10, 16, generator=torch.Generator().manual_seed(2))
+    latents[:, 2] += FlowCodecConfig().scale[2] * torch.tensor([0.0, 0.0, 0.8]).view(1, 3, 1, 1)  # the last is flooded
+
+    in_rgb, as_planes = decode(latents, image), decode_planes(latents, image)
+
+    assert (in_rgb[2] == 255).float().mean() > 0.1
+    for frame, (average, rare) in enumerate([(2, 10), (2, 12), (3, 25)]):
+        error = (in_rgb[frame] - as_planes[frame]).abs().float()
+        assert error.mean() < average
+        assert error.quantile(0.999) <= rare
+
+
+def test_planes_of_a_still_frame_are_those_of_ffmpeg() -> None:
+    """Brightness is rounded alike, and colours are where FFmpeg puts them."""
+    image = picture()
+    pixels = as_bytes(image)
+    image = pixels.permute(2, 0, 1)[None] / 127.5 - 1
+
+    drawn = next(LatentFlowCodec().decode_for_video(torch.zeros(1, 4, 1, 10, 16), image))[0]
+
+    frame = av.VideoFrame.from_ndarray(pixels.numpy().astype(np.uint8), format="rgb24")
+    expected = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG").to_ndarray()
+    assert drawn.shape == expected.shape == (480, 512)
+    assert (drawn.int() - torch.from_numpy(expected).int()).abs().max() <= ROUNDING
+
+
+def test_planes_need_even_sizes() -> None:
+    """4:2:0 has a colour for every two pixels of a row and of a column."""
+    with pytest.raises(EncodeFailed, match="odd size"):
+        next(LatentFlowCodec().decode_for_video(torch.zeros(1, 4, 1, 10, 16), picture(321, 512)))

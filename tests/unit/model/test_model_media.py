@@ -264,6 +264,32 @@ def test_a_video_has_exactly_its_frames_and_its_sound(tmp_path: Path) -> None:
     assert content.index(b"moov") < content.index(b"mdat")
 
 
+@pytest.mark.parametrize("shape", [(48, 32, 64, 3), (48, 48, 64)])
+def test_a_video_says_what_its_colours_are(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Matrix, primaries and transfer are those of BT.709, in video range, whatever the frames came as."""
+    path = tmp_path / "a.mp4"
+
+    write_video([torch.full(shape, 128, dtype=torch.uint8)], tone(), path, fps=24, num_frames=48)
+
+    with av.open(str(path)) as container:
+        next(container.decode(video=0))
+        colours = container.streams.video[0].codec_context
+        assert (colours.colorspace, colours.color_primaries, colours.color_trc, colours.color_range) == (1, 1, 1, 1)
+
+
+def test_frames_may_be_planes(tmp_path: Path) -> None:
+    """Planes of YUV are stored as they are."""
+    planes = torch.full((48, 48, 64), 128, dtype=torch.uint8)
+    planes[:, :32] = torch.arange(16, 16 + 4 * 48, 4).view(48, 1, 1)
+    path = tmp_path / "a.mp4"
+
+    write_video(planes.split(10), tone(), path, fps=24, num_frames=48)
+
+    with av.open(str(path)) as container:
+        stored = [frame.to_ndarray() for frame in container.decode(video=0)]
+    assert np.abs(np.stack(stored).astype(int) - planes.numpy()).mean() < 1
+
+
 def test_a_short_sound_is_filled_up_with_silence(tmp_path: Path) -> None:
     """Half a second of sound does not shorten the video."""
     path = tmp_path / "a.mp4"
@@ -303,6 +329,14 @@ def test_another_number_of_frames_is_an_error(tmp_path: Path, count: int) -> Non
     """A decoder that stops early or does not stop gives no file."""
     with pytest.raises(EncodeFailed):
         write_video(frames(count).split(8) if count else [], tone(), tmp_path / "a.mp4", fps=24, num_frames=48)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(48, 31, 64, 3), (48, 32, 63, 3), (48, 47, 64), (48, 48, 63)])
+def test_odd_sizes_are_an_error(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """In RGB and in planes: the file has a colour for every two pixels of a row and of a column."""
+    with pytest.raises(EncodeFailed, match="odd size"):
+        write_video([torch.zeros(shape, dtype=torch.uint8)], tone(), tmp_path / "a.mp4", fps=24, num_frames=48)
     assert list(tmp_path.iterdir()) == []
 
 

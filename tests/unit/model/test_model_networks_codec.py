@@ -60,6 +60,15 @@ def test_frames_are_decoded_one_by_one(codec: VaeCodec) -> None:
     assert torch.equal(frames[1], ((alone + 1) / 2 * 255).to(torch.uint8).permute(0, 2, 3, 1))
 
 
+def test_a_video_gets_the_frames_as_they_are(codec: VaeCodec) -> None:
+    """They are painted in RGB: nothing is saved by other colours."""
+    latents = torch.randn(1, 4, 2, 2, 3, generator=torch.Generator().manual_seed(0))
+
+    for_video = list(codec.decode_for_video(latents, FIRST_FRAME))
+
+    assert all(map(torch.equal, for_video, codec.decode(latents, FIRST_FRAME)))
+
+
 def test_keyframes_are_handed_over_as_pictures(codec: VaeCodec) -> None:
     """What the interpolation reads are the latents of the 8-bit keyframes, with a draw for each."""
     noise = CountedNoise()

@@ -17,7 +17,7 @@ _LUMA = (0.2126, 0.7152, 0.0722)
 _BLACK, _WHITE = 16, 235
 _GREY, _COLOUR_LEVELS = 128, 224
 _ROUNDED = 0.5  # becoming bytes, values are cut off
-_OVEREXPOSED = 1 + 0.5 / 255  # from here on it can be seen that a colour is cut off
+_OVEREXPOSED = 1 + 2 / 255  # nobody sees that brightness is up to two levels above what is left of a colour
 
 
 class VideoPlanes:

@@ -132,8 +132,8 @@ def _command(
         threads=_ENCODER_THREADS,
         t=num_frames / fps,
         **{
-            # As exact as the preset's own search and choice of B-frames, and as small, where one picture moves gently.
-            "x264-params": "subme=1:b-adapt=0",
+            # Two thirds of the preset's work; at the same size 0.1 dB farther from frames that one picture moves in.
+            "x264-params": "subme=1:me=dia:b-adapt=0:scenecut=0",
             "frames:v": num_frames,
             "flags:v": "+bitexact",
             "flags:a": "+bitexact",

@@ -60,7 +60,7 @@ class JobTimes:
 
     Args:
         upload: from the request until it is accepted: the upload and its check.
-        first_step: from the request until the model is seen at work on it: all of this is the service.
+        first_step: from the request until the runner is seen to begin its first step: all of this is the service.
         denoising: from the request until its first denoising step is seen to begin; localization and encoders besides.
         finish: from its last step until it is completed: drawing, FFmpeg, check, storage.
         total: from the request until it is completed.
@@ -87,7 +87,7 @@ def time_job(client: httpx.Client, **fields: str) -> JobTimes:
             time.sleep(POLL_S)
             continue
         video, seen = answer.raise_for_status().json(), answer.headers["ETag"]
-        if not first_step and video["stage"] not in {None, "queued"}:
+        if not first_step and video["stages"][0]["status"] != "pending":
             first_step = now
         if not denoising and video["stage"] not in {None, "queued", "localization"}:
             denoising = now

@@ -202,16 +202,11 @@ class KeyVIDPipeline:
         self._require_size(image)
         if params.motion_strength != 1 and not isinstance(self.components.codec, LatentFlowCodec):
             raise InvalidParams(f"{self.config.name} paints its frames: it has no motion_strength")
-        if params.reference_compat:
-            audio = as_released_loader(audio)
         watch = StageWatch(on_step, on_state, check, previews, keeping)
+        audio = _as_heard(audio, params)
         with _out_of_memory_named():
             if state is None:
-                with watch.stage("localization"):
-                    watch.report("localization", 0, 1)
-                    state = self._plan(audio, params.keyframes)
-                    watch.report("localization", 1, 1)
-                watch.leave(state)
+                state = self._first_stage(audio, params, watch)
             conditioning = self.encode(image, audio, prompt)
             keyframes = state.keyframe_latents
             if keyframes is None:
@@ -225,6 +220,22 @@ class KeyVIDPipeline:
         # Latent flow is motion relative to the first frame, so its multiple is the same motion, farther.
         latents = latents if params.motion_strength == 1 else latents * params.motion_strength
         return GeneratedLatents(latents, state.curve, state.plan, watch.seconds, state.keyframe_source)
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        audio: AudioClip,
+        params: GenerationParams,
+        *,
+        on_step: OnStep | None = None,
+        on_state: OnState | None = None,
+    ) -> GenerationState:
+        """Run the first stage alone, which needs no picture; `generate_latents` goes on from what it leaves.
+
+        Arguments and errors are those of `generate_latents`.
+        """
+        with _out_of_memory_named():
+            return self._first_stage(_as_heard(audio, params), params, StageWatch(on_step, on_state))
 
     @property
     def is_saving_memory(self) -> bool:
@@ -272,6 +283,14 @@ class KeyVIDPipeline:
                 if chunk is None:
                     return
                 yield chunk
+
+    def _first_stage(self, audio: AudioClip, params: GenerationParams, watch: StageWatch) -> GenerationState:
+        with watch.stage("localization"):
+            watch.report("localization", 0, 1)
+            state = self._plan(audio, params.keyframes)
+            watch.report("localization", 1, 1)
+        watch.leave(state)
+        return state
 
     def _plan(self, audio: AudioClip, chosen: tuple[int, ...] | None) -> GenerationState:
         """The caller's keyframes, with what was heard beside them; without any, those that were heard."""
@@ -357,6 +376,11 @@ class KeyVIDPipeline:
         expected = (self.config.video.height, self.config.video.width)
         if image.size != expected:
             raise InvalidInput(f"{self.config.name} animates pictures of {expected[1]}x{expected[0]} px")
+
+
+def _as_heard(audio: AudioClip, params: GenerationParams) -> AudioClip:
+    """The sound as the networks get it."""
+    return as_released_loader(audio) if params.reference_compat else audio
 
 
 @contextmanager

@@ -44,9 +44,9 @@ class StageWatch:
 
     on_step: OnStep | None
     on_state: OnState | None
-    check: Callable[[], None] | None
-    previews: PreviewTap | None
-    keeping: Keeping
+    check: Callable[[], None] | None = None
+    previews: PreviewTap | None = None
+    keeping: Keeping = NOTHING_KEPT
     seconds: dict[Stage, float] = field(default_factory=dict)
 
     @contextmanager

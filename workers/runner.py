@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from workers.contract import CLIP_SECONDS, FPS, NUM_FRAMES
 from workers.jobs import JobStage, Keyframes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -137,7 +138,6 @@ class ModelEngine:
 
     def generate(self, job: EngineJob, hooks: EngineHooks) -> None:
         """Write the MP4 of a request, with the caller's own sound."""
-        from model.errors import OutOfMemory  # noqa: PLC0415
         from model.generation import GenerationState  # noqa: PLC0415
         from model.media.audio import read_audio  # noqa: PLC0415
         from model.media.image import read_image  # noqa: PLC0415
@@ -152,22 +152,24 @@ class ModelEngine:
             state = left
             _on_state(left, hooks)
 
+        def on_step(progress: Progress) -> None:
+            hooks.on_step(JobStage(progress.stage), progress.step, progress.total)
+
         if self.pipeline.device.type == "cuda":
             import torch  # noqa: PLC0415
 
             torch.cuda.reset_peak_memory_stats(self.pipeline.device)
-        image = read_image(
-            job.image, height=request.height, width=request.width, fit=request.image_fit, crop=_crop(request)
-        )
-        audio = read_audio(job.audio).window(request.audio_start, CLIP_SECONDS)
 
         def make() -> None:
+            if state is None:
+                self.pipeline.plan(audio, params, on_step=on_step, on_state=on_state)
+            image = reading.result()
             generated = self.pipeline.generate_latents(
                 image,
                 audio,
                 request.prompt,
-                self._params(job),
-                on_step=lambda progress: _on_step(progress, hooks),
+                params,
+                on_step=on_step,
                 on_state=on_state,
                 state=state,
                 check=hooks.check,
@@ -184,6 +186,24 @@ class ModelEngine:
                 ffmpeg_path=self.ffmpeg,
                 on_frames=lambda written: hooks.on_step(JobStage.MUX, written, NUM_FRAMES),
             )
+
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            # The picture is read while the sound is heard.
+            reading = aside.submit(
+                read_image,
+                job.image,
+                height=request.height,
+                width=request.width,
+                fit=request.image_fit,
+                crop=_crop(request),
+            )
+            audio = read_audio(job.audio).window(request.audio_start, CLIP_SECONDS)
+            params = self._params(job)
+            self._in_memory_there_is(make)
+
+    def _in_memory_there_is(self, make: Callable[[], None]) -> None:
+        """Make a video; where the device's memory is too short for it, once more in less."""
+        from model.errors import OutOfMemory  # noqa: PLC0415
 
         try:
             make()
@@ -227,10 +247,6 @@ class ModelEngine:
             keyframes=request.keyframes,
             reference_compat=request.reference_compat,
         )
-
-
-def _on_step(progress: Progress, hooks: EngineHooks) -> None:
-    hooks.on_step(JobStage(progress.stage), progress.step, progress.total)
 
 
 def _on_state(state: GenerationState, hooks: EngineHooks) -> None:

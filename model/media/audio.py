@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 import numpy as np
@@ -34,6 +34,9 @@ _OPEN_OPTIONS = {
     "codec_whitelist": ",".join(_DECODERS),
     "protocol_whitelist": "",
 }
+_WAV_HEADS = (b"RIFF", b"RF64")
+# FFmpeg looks in the samples of a WAV for sound of another coding, by default in all of them, again and again.
+_WAV_LOOK = {"probesize": "32768"}
 
 
 def read_audio(path: Path, *, max_seconds: float = MAX_SECONDS) -> AudioClip:
@@ -43,7 +46,7 @@ def read_audio(path: Path, *, max_seconds: float = MAX_SECONDS) -> AudioClip:
     Raises: AudioDecodeFailed, AudioTooShort.
     """
     try:
-        with path.open("rb") as file, av.open(file, mode="r", options=_OPEN_OPTIONS) as container:
+        with path.open("rb") as file, av.open(file, mode="r", options=_options(file)) as container:
             if not container.streams.audio:
                 raise AudioDecodeFailed("The file holds no sound.")
             stream = container.streams.audio[0]
@@ -70,6 +73,13 @@ def write_wav(clip: AudioClip, path: Path) -> None:
         file.setsampwidth(2)
         file.setframerate(clip.sample_rate_hz)
         file.writeframes(pcm.T.contiguous().numpy().tobytes())
+
+
+def _options(file: BinaryIO) -> dict[str, str]:
+    """FFmpeg's options for a file, which is left at its beginning."""
+    head = file.read(4)
+    file.seek(0)
+    return {**_OPEN_OPTIONS, **_WAV_LOOK} if head in _WAV_HEADS else _OPEN_OPTIONS
 
 
 def _decode(

@@ -44,16 +44,31 @@ class VideoPlanes:
         luma_light = self._luma(light) + (_BLACK + _ROUNDED)
         brightness = self._brightness.draw(shift=shift, log_gain=log_gain, light=luma_light)
         if colour.max() > _OVEREXPOSED:
-            cut_off = self._luma(colour.clamp_min(1) - 1)[0]
-            pairs_of_rows = brightness.view(height // 2, 2, -1)
-            pairs_of_rows -= cut_off.repeat_interleave(2, dim=1)[:, None]
+            self._cut_off(brightness, colour)
         out[:height] = brightness[0].clamp_(_BLACK + _ROUNDED, _WHITE + _ROUNDED)
         chroma = self._colour_weights @ colour.clamp_(0, 1).flatten(1)
         out[height:] = chroma.add_(_GREY + _ROUNDED).view(height // 2, -1)
 
+    def _cut_off(self, brightness: Tensor, colour: Tensor) -> None:
+        """Take from brightness `[1, H, W]` what RGB at half size `[3, H / 2, W / 2]` loses beyond white.
+
+        What both sizes lack in common is what a channel's light is beyond white; what only the full size has, its
+        detail, is gone with the channels that are full.
+        """
+        rows_in_pairs = brightness.view(colour.shape[1], 2, -1)
+        lost_detail = rows_in_pairs - _twice_as_wide(self._luma(colour) + (_BLACK + _ROUNDED))
+        lost_detail *= _twice_as_wide(self._luma((colour > 1).float()) / (_WHITE - _BLACK))
+        rows_in_pairs -= lost_detail
+        rows_in_pairs -= _twice_as_wide(self._luma(colour.clamp_min(1) - 1))
+
     def _luma(self, colour: Tensor) -> Tensor:
         """Levels above black `[1, H, W]` of RGB `[3, H, W]`."""
         return (self._luma_weights @ colour.flatten(1)).view(1, *colour.shape[1:])
+
+
+def _twice_as_wide(plane: Tensor) -> Tensor:
+    """A plane of half size `[1, h, w]` for each pair of rows and pixels of full size, `[h, 1, 2 * w]`."""
+    return plane[0].repeat_interleave(2, dim=1)[:, None]
 
 
 def _weights() -> tuple[Tensor, Tensor]:

@@ -162,7 +162,7 @@ def test_planes_hold_the_frames() -> None:
     in_rgb, as_planes = decode(latents, image), decode_planes(latents, image)
 
     assert (in_rgb[2] == 255).float().mean() > 0.1
-    for frame, (average, rare) in enumerate([(2, 10), (2, 12), (3, 25)]):
+    for frame, (average, rare) in enumerate([(2, 10), (2, 12), (2, 20)]):
         error = (in_rgb[frame] - as_planes[frame]).abs().float()
         assert error.mean() < average
         assert error.quantile(0.999) <= rare

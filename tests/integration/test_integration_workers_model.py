@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from model.config import tiny
-from model.errors import KeyframesNeeded, OutOfMemory
+from model.errors import ImageDecodeFailed, KeyframesNeeded, OutOfMemory
 from model.pipeline import KeyVIDPipeline
 from workers.contract import AudioInput, ImageInput, VideoRequest
 from workers.jobs import JobStage
@@ -180,6 +180,17 @@ def test_model_without_localizer_needs_keyframes(storage: LocalBlobStore, tmp_pa
     assert engine.describe()["localizer"] is None
     assert (failed.failure.code, failed.remedy) == ("keyframes_needed", Remedy.NONE)
     assert failed.failure.message == "tiny has no localizer: its keyframes must be given"
+
+
+def test_a_picture_that_cannot_be_read_ends_the_job(
+    engine: ModelEngine, storage: LocalBlobStore, tmp_path: Path
+) -> None:
+    """It is read aside while the sound is heard, and what is wrong with it is said all the same."""
+    storage.put_bytes("inputs/image", b"no picture", content_type="image/png")
+
+    with pytest.raises(ImageDecodeFailed):
+        _render(_job(), engine, storage, tmp_path)
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_damaged_checkpoint_is_not_used(engine: ModelEngine, storage: LocalBlobStore, tmp_path: Path) -> None:

@@ -105,6 +105,20 @@ def test_a_resumed_generation_is_the_same(pipeline: KeyVIDPipeline) -> None:
         assert (resumed.curve, resumed.plan) == (whole.curve, whole.plan)
 
 
+@pytest.mark.parametrize("params", [PARAMS, replace(PARAMS, reference_compat=True)])
+def test_the_first_stage_may_run_before_there_is_a_picture(pipeline: KeyVIDPipeline, params: GenerationParams) -> None:
+    """It tells its steps and leaves its state; what follows from that is what one run gives."""
+    told: list[Progress] = []
+    states: list[GenerationState] = []
+
+    planned = pipeline.plan(sound(), params, on_step=told.append, on_state=states.append)
+
+    assert [(step.stage, step.step, step.total) for step in told] == [("localization", step, 1) for step in range(2)]
+    assert states == [planned]
+    assert planned.keyframe_latents is None
+    assert torch.equal(generate(pipeline, params, state=planned).latents, generate(pipeline, params).latents)
+
+
 @pytest.mark.parametrize("guidance_batch", [1, 2])
 def test_guidance_branches_in_slices_give_the_same_latents(pipeline: KeyVIDPipeline, guidance_batch: int) -> None:
     """One after the other, in pairs or all at once: only rounding differs."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.codecs.moving_picture import MovingPicture, enlarge
+from model.codecs.moving_picture import OVERSHOOT, MovingPicture, enlarge
 from model.codecs.video_planes import VideoPlanes
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ class LatentFlowCodec:
         Raises: EncodeFailed for pictures of odd size.
         Yields: uint8 `[n, H * 3 / 2, W]`: the rows of luma, then those of both chroma planes, two in one.
         """
-        planes = VideoPlanes(_in_unit_range(first_frame))
         height, width = first_frame.shape[-2:]
+        planes = VideoPlanes(_in_unit_range(first_frame), reach=self._reach(latents, width=width))
         for chunk in torch.split(_from_the_picture(latents), frames_per_chunk):
             drawn = torch.empty((len(chunk), height * 3 // 2, width), dtype=torch.uint8, device=chunk.device)
-            shifts, log_gains, lights = self._fields(chunk, height=height, width=width)
+            shifts, log_gains, lights = self._fields(chunk, width=width)
             with _one_thread():
                 for frame, shift, log_gain, light in zip(drawn, shifts, log_gains, lights, strict=True):
                     planes.draw(shift=shift, log_gain=log_gain, light=light, out=frame)
@@ -130,12 +130,15 @@ class LatentFlowCodec:
         displaced: Tensor = pixels * (drawn / length) * picture_scale
         return displaced
 
-    def _fields(self, frames: Tensor, *, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _reach(self, latents: Tensor, *, width: int) -> float:
+        """How far from itself a pixel of a picture of this width may read."""
+        return self.config.max_displacement_px * OVERSHOOT * width / (latents.shape[-1] * self.config.cell_px)
+
+    def _fields(self, frames: Tensor, *, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """What `MovingPicture.draw` takes, of latents `[n, 4, h, w]`: shifts, log gains, and light in RGB."""
         limit = self.config.max_log_gain
-        size = torch.tensor([width, height], device=frames.device).view(2, 1, 1)
         colour = torch.tensor(GLOW_COLOUR, device=frames.device).view(3, 1, 1)
-        shifts = self._displaced_cells(frames, width=width) * (2 / size)
+        shifts = self._displaced_cells(frames, width=width)
         log_gains = (frames[:, 2:3] / self.config.scale[2]).clamp(-limit, limit)
         glows = (frames[:, 3:4] / self.config.scale[3]).clamp_min(0)
         return shifts, log_gains, glows * colour
@@ -147,9 +150,9 @@ class LatentFlowCodec:
         the other cores.
         """
         height, width = picture.shape[-2:]
-        moving = MovingPicture(picture)
+        moving = MovingPicture(picture, reach=self._reach(frames, width=width))
         drawn = torch.empty((len(frames), height, width, 3), dtype=torch.uint8, device=frames.device)
-        fields = self._fields(frames, height=height, width=width)
+        fields = self._fields(frames, width=width)
         with _one_thread():
             for frame, shift, log_gain, light in zip(drawn, *fields, strict=True):
                 lit = moving.draw(shift=shift, log_gain=log_gain, light=light).clamp_(0, 1).mul_(255).round_()

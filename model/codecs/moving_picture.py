@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import ceil
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+OVERSHOOT = 1.375**2  # bicubic enlargement may exceed its field by that much: sums of its weights' sizes, both ways
 
 
 class MovingPicture:
@@ -14,34 +17,47 @@ class MovingPicture:
 
     Args:
         planes: `[1, c, H, W]`.
+        reach: how far from itself a pixel may read at most, in pixels along each axis.
     """
 
-    def __init__(self, planes: Tensor) -> None:
-        self._planes = planes
-        self._still = _still_grid(*planes.shape[-2:]).to(planes.device)
+    def __init__(self, planes: Tensor, *, reach: float) -> None:
+        self._size = height, width = planes.shape[-2], planes.shape[-1]
+        self._margin = margin = ceil(reach) + 1
+        full = torch.tensor([width, height], device=planes.device) + 2 * margin
+        self._per_pixel = 2 / full.view(2, 1, 1)  # grid_sample counts from -1 to 1 across picture and margins
+        # Mirrored around the edges, so that sampling need not look for them: it takes half the time.
+        rows, columns = (_mirrored(length, margin).to(planes.device) for length in (height, width))
+        self._surrounded = planes[:, :, rows][:, :, :, columns]
 
     def draw(self, *, shift: Tensor, log_gain: Tensor, light: Tensor) -> Tensor:
         """Draw a frame: every pixel reads the picture somewhere else, is multiplied, and has light added.
 
         Args:
-            shift: `[2, h, w]`, how far right and down of itself a pixel reads; 2 is the whole width or height.
+            shift: `[2, h, w]`, how far right and down of itself a pixel reads, in pixels.
             log_gain: `[1, h, w]`.
             light: `[c, h, w]`, in the units of the planes.
         Returns: `[c, H, W]`, not clamped.
         """
-        height, width = self._still.shape[-2:]
-        rows = _bicubic_matrix(shift.shape[-2], height).to(shift.device)
-        columns = _bicubic_matrix(shift.shape[-1], width).to(shift.device).T
-        grid = torch.baddbmm(self._still, rows @ shift, columns.expand(2, -1, -1))
+        height, width = self._size
         drawn = functional.grid_sample(
-            self._planes,
-            grid.permute(1, 2, 0)[None],
+            self._surrounded,
+            self._grid(shift).permute(1, 2, 0)[None],
             mode="bilinear",
-            padding_mode="reflection",
+            padding_mode="zeros",
             align_corners=False,
         )[0]
         gain = enlarge(log_gain, height=height, width=width).exp_()
         return torch.addcmul(enlarge(light, height=height, width=width), drawn, gain, out=drawn)
+
+    def _grid(self, shift: Tensor) -> Tensor:
+        """Where each pixel reads, in grid_sample's coordinates, (right, down): `[2, H, W]`. Backward warp.
+
+        One product enlarges the shift and adds each pixel's own place: that of its column, or of its row.
+        """
+        height, width = self._size
+        rows = _bicubic_matrix(shift.shape[-2], height).to(shift.device) @ (shift * self._per_pixel)
+        own = _places_of_rows(height, self._margin).to(shift.device)
+        return torch.cat((rows, own), dim=2) @ _columns(shift.shape[-1], width, self._margin).to(shift.device)
 
 
 def enlarge(field: Tensor, *, height: int, width: int) -> Tensor:
@@ -59,12 +75,28 @@ def _bicubic_matrix(source: int, target: int) -> Tensor:
     return resized[0, :, :, 0].T.contiguous()
 
 
-@lru_cache(maxsize=4)
-def _still_grid(height: int, width: int) -> Tensor:
-    """Where each output pixel reads itself, in grid_sample's [-1, 1] coordinates, (right, down): `[2, H, W]`.
+@lru_cache(maxsize=8)
+def _columns(source: int, target: int, margin: int) -> Tensor:
+    """What enlarges rows, with the places of columns and ones below: `[source + 2, target]`."""
+    enlarging = _bicubic_matrix(source, target).T
+    return torch.cat((enlarging, _places(target, margin)[None], torch.ones(1, target)))
 
-    Backward warp: output(x) = input(x + d).
-    """
-    y = torch.arange(height).view(1, height, 1).expand(1, height, width)
-    x = torch.arange(width).view(1, 1, width).expand(1, height, width)
-    return (torch.cat((x, y)) + 0.5) * 2 / torch.tensor([width, height]).view(2, 1, 1) - 1
+
+@lru_cache(maxsize=8)
+def _places_of_rows(target: int, margin: int) -> Tensor:
+    """How much of `_columns`' last two rows is added, `[2, target, 2]`: a column's place whole, or a row's place."""
+    own = torch.zeros(2, target, 2)
+    own[0, :, 0] = 1
+    own[1, :, 1] = _places(target, margin)
+    return own
+
+
+def _places(length: int, margin: int) -> Tensor:
+    """Where pixels of a line are, in grid_sample's [-1, 1] from one end of the line with its margins to the other."""
+    return (torch.arange(length) + margin + 0.5) * 2 / (length + 2 * margin) - 1
+
+
+def _mirrored(length: int, margin: int) -> Tensor:
+    """Which pixel of a line each pixel of the line with mirrored margins is; the last pixel stands twice at an edge."""
+    places = torch.arange(-margin, length + margin) % (2 * length)
+    return torch.minimum(places, 2 * length - 1 - places)

@@ -21,26 +21,25 @@ _OVEREXPOSED = 1 + 2 / 255  # nobody sees that brightness is up to two levels ab
 
 
 class VideoPlanes:
-    """Draws a picture `[1, 3, H, W]` in [0, 1], of even size, as planes.
+    """Draws a picture `[1, 3, H, W]` in [0, 1], of even size, as planes; `reach` is as in `MovingPicture`.
 
     Brightness is drawn at full size, colour in RGB at half of it. Light beyond white is cut off in RGB, as screens do,
     and brightness takes part in that.
     Raises: EncodeFailed for pictures of odd size.
     """
 
-    def __init__(self, picture: Tensor) -> None:
+    def __init__(self, picture: Tensor, *, reach: float) -> None:
         if picture.shape[-2] % 2 or picture.shape[-1] % 2:
             raise EncodeFailed("Frames of odd size cannot be encoded.")
         self._luma_weights, self._colour_weights = (weights.to(picture.device) for weights in _weights())
-        self._half_size = MovingPicture(
-            functional.interpolate(picture, scale_factor=0.5, mode="bicubic", antialias=True).clamp_(0, 1)
-        )
-        self._brightness = MovingPicture(self._luma(picture[0])[None])
+        half_size = functional.interpolate(picture, scale_factor=0.5, mode="bicubic", antialias=True).clamp_(0, 1)
+        self._half_size = MovingPicture(half_size, reach=reach / 2)
+        self._brightness = MovingPicture(self._luma(picture[0])[None], reach=reach)
 
     def draw(self, *, shift: Tensor, log_gain: Tensor, light: Tensor, out: Tensor) -> None:
         """Draw a frame into `out`, uint8 `[H * 3 / 2, W]`; the fields are those of `MovingPicture.draw` for RGB."""
         height = out.shape[0] * 2 // 3
-        colour = self._half_size.draw(shift=shift, log_gain=log_gain, light=light)
+        colour = self._half_size.draw(shift=shift / 2, log_gain=log_gain, light=light)
         luma_light = self._luma(light) + (_BLACK + _ROUNDED)
         brightness = self._brightness.draw(shift=shift, log_gain=log_gain, light=luma_light)
         if colour.max() > _OVEREXPOSED:

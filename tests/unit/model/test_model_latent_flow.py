@@ -140,6 +140,16 @@ def test_extreme_latents_still_draw_valid_frames(size: tuple[int, int]) -> None:
     assert frames.shape == (2, *size, 3)
 
 
+def test_the_farthest_displacement_reads_nothing_but_the_picture() -> None:
+    """Wherever neighbouring cells pull, and however far, a white picture stays white up to its edges."""
+    latents = torch.zeros(1, 4, 9, 10, 16)
+    signs = torch.randint(0, 2, (2, 9, 10, 16), generator=torch.Generator().manual_seed(3)) * 2 - 1
+    latents[0, :2] = 1000.0 * signs
+
+    assert (decode(latents, torch.ones(1, 3, 320, 512)) == 255).all()
+    assert (decode_planes(latents, torch.ones(1, 3, 320, 512)) == 255).all()
+
+
 def test_drawing_leaves_torch_its_threads() -> None:
     """Frames are drawn in one thread; what runs between and after them has all of its own again."""
     before = torch.get_num_threads()

@@ -88,8 +88,9 @@ class LatentFlowCodec:
         Yields: uint8 `[n, H, W, 3]`, n <= `frames_per_chunk`.
         """
         picture = _in_unit_range(first_frame)
+        moving = MovingPicture(picture, reach=self._reach(latents, width=picture.shape[-1]))
         for chunk in torch.split(_from_the_picture(latents), frames_per_chunk):
-            yield self._draw(chunk, picture)
+            yield self._draw(chunk, moving)
 
     def decode_for_video(self, latents: Tensor, first_frame: Tensor, *, frames_per_chunk: int = 2) -> Iterator[Tensor]:
         """Draw what `decode` draws as planes of YUV 4:2:0.
@@ -101,16 +102,17 @@ class LatentFlowCodec:
         planes = VideoPlanes(_in_unit_range(first_frame), reach=self._reach(latents, width=width))
         for chunk in torch.split(_from_the_picture(latents), frames_per_chunk):
             drawn = torch.empty((len(chunk), height * 3 // 2, width), dtype=torch.uint8, device=chunk.device)
-            shifts, log_gains, lights = self._fields(chunk, width=width)
+            fields = self._fields(chunk, width=width)
             with _one_thread():
-                for frame, shift, log_gain, light in zip(drawn, shifts, log_gains, lights, strict=True):
+                for frame, shift, log_gain, light in zip(drawn, *fields, strict=True):
                     planes.draw(shift=shift, log_gain=log_gain, light=light, out=frame)
             yield drawn
 
-    def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:  # noqa: ARG002  (the VAE compares both)
+    def sketcher(self, first_frame: Tensor, latents: Tensor) -> Sketch:
         """Sketches are frames as they will be, of the picture at half its size."""
         small = functional.avg_pool2d(_in_unit_range(first_frame), SKETCH_SCALE)
-        return lambda frame: self._draw(frame.float(), small)[0]
+        moving = MovingPicture(small, reach=self._reach(latents, width=small.shape[-1]))
+        return lambda frame: self._draw(frame.float(), moving)[0]
 
     def displacement(self, latents: Tensor, *, height: int, width: int) -> Tensor:
         """Displacement that latents `[n, 4, h, w]` draw at `height` x `width`: `[n, 2, H, W]` pixels, (right, down)."""
@@ -143,19 +145,17 @@ class LatentFlowCodec:
         glows = (frames[:, 3:4] / self.config.scale[3]).clamp_min(0)
         return shifts, log_gains, glows * colour
 
-    def _draw(self, frames: Tensor, picture: Tensor) -> Tensor:
-        """Frames `[n, 4, h, w]` on the picture `[1, 3, H, W]` in [0, 1]: uint8 `[n, H, W, 3]`.
+    def _draw(self, frames: Tensor, picture: MovingPicture) -> Tensor:
+        """Frames `[n, 4, h, w]` of a picture in [0, 1]: uint8 `[n, H, W, 3]`.
 
         One frame at a time, in place and in one thread: a frame stays in the processor's cache, and the encoder has
         the other cores.
         """
-        height, width = picture.shape[-2:]
-        moving = MovingPicture(picture, reach=self._reach(frames, width=width))
-        drawn = torch.empty((len(frames), height, width, 3), dtype=torch.uint8, device=frames.device)
-        fields = self._fields(frames, width=width)
+        drawn = torch.empty((len(frames), picture.height, picture.width, 3), dtype=torch.uint8, device=frames.device)
+        fields = self._fields(frames, width=picture.width)
         with _one_thread():
             for frame, shift, log_gain, light in zip(drawn, *fields, strict=True):
-                lit = moving.draw(shift=shift, log_gain=log_gain, light=light).clamp_(0, 1).mul_(255).round_()
+                lit = picture.draw(shift=shift, log_gain=log_gain, light=light).clamp_(0, 1).mul_(255).round_()
                 # Three copies take a third of the time of one transposed copy.
                 for channel, values in enumerate(lit):
                     frame[..., channel] = values

@@ -21,12 +21,12 @@ class MovingPicture:
     """
 
     def __init__(self, planes: Tensor, *, reach: float) -> None:
-        self._size = height, width = planes.shape[-2], planes.shape[-1]
+        self.height, self.width = planes.shape[-2:]
         self._margin = margin = ceil(reach) + 1
-        full = torch.tensor([width, height], device=planes.device) + 2 * margin
+        full = torch.tensor([self.width, self.height], device=planes.device) + 2 * margin
         self._per_pixel = 2 / full.view(2, 1, 1)  # grid_sample counts from -1 to 1 across picture and margins
-        # Mirrored around the edges, so that sampling need not look for them: it takes half the time.
-        rows, columns = (_mirrored(length, margin).to(planes.device) for length in (height, width))
+        # Mirrored around the edges, so that sampling need not mirror each pixel: it takes two thirds of the time.
+        rows, columns = (_mirrored(length, margin).to(planes.device) for length in (self.height, self.width))
         self._surrounded = planes[:, :, rows][:, :, :, columns]
 
     def draw(self, *, shift: Tensor, log_gain: Tensor, light: Tensor) -> Tensor:
@@ -38,7 +38,6 @@ class MovingPicture:
             light: `[c, h, w]`, in the units of the planes.
         Returns: `[c, H, W]`, not clamped.
         """
-        height, width = self._size
         drawn = functional.grid_sample(
             self._surrounded,
             self._grid(shift).permute(1, 2, 0)[None],
@@ -46,18 +45,17 @@ class MovingPicture:
             padding_mode="zeros",
             align_corners=False,
         )[0]
-        gain = enlarge(log_gain, height=height, width=width).exp_()
-        return torch.addcmul(enlarge(light, height=height, width=width), drawn, gain, out=drawn)
+        gain, added = (enlarge(field, height=self.height, width=self.width) for field in (log_gain, light))
+        return torch.addcmul(added, drawn, gain.exp_(), out=drawn)
 
     def _grid(self, shift: Tensor) -> Tensor:
         """Where each pixel reads, in grid_sample's coordinates, (right, down): `[2, H, W]`. Backward warp.
 
         One product enlarges the shift and adds each pixel's own place: that of its column, or of its row.
         """
-        height, width = self._size
-        rows = _bicubic_matrix(shift.shape[-2], height).to(shift.device) @ (shift * self._per_pixel)
-        own = _places_of_rows(height, self._margin).to(shift.device)
-        return torch.cat((rows, own), dim=2) @ _columns(shift.shape[-1], width, self._margin).to(shift.device)
+        rows = _bicubic_matrix(shift.shape[-2], self.height).to(shift.device) @ (shift * self._per_pixel)
+        own = _places_of_rows(self.height, self._margin).to(shift.device)
+        return torch.cat((rows, own), dim=2) @ _columns(shift.shape[-1], self.width, self._margin).to(shift.device)
 
 
 def enlarge(field: Tensor, *, height: int, width: int) -> Tensor:

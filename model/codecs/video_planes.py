@@ -38,7 +38,7 @@ class VideoPlanes:
 
     def draw(self, *, shift: Tensor, log_gain: Tensor, light: Tensor, out: Tensor) -> None:
         """Draw a frame into `out`, uint8 `[H * 3 / 2, W]`; the fields are those of `MovingPicture.draw` for RGB."""
-        height = out.shape[0] * 2 // 3
+        height = self._brightness.height
         colour = self._half_size.draw(shift=shift / 2, log_gain=log_gain, light=light)
         luma_light = self._luma(light) + (_BLACK + _ROUNDED)
         brightness = self._brightness.draw(shift=shift, log_gain=log_gain, light=luma_light)
@@ -51,8 +51,8 @@ class VideoPlanes:
     def _cut_off(self, brightness: Tensor, colour: Tensor) -> None:
         """Take from brightness `[1, H, W]` what RGB at half size `[3, H / 2, W / 2]` loses beyond white.
 
-        What both sizes lack in common is what a channel's light is beyond white; what only the full size has, its
-        detail, is gone with the channels that are full.
+        A channel that is full loses its light beyond white, which both sizes know alike, and its share of the detail
+        that only the full size has.
         """
         rows_in_pairs = brightness.view(colour.shape[1], 2, -1)
         lost_detail = rows_in_pairs - _twice_as_wide(self._luma(colour) + (_BLACK + _ROUNDED))

@@ -66,6 +66,7 @@ class JobLeases:
             row = next_job(transaction, _claimable(model, transaction.now), defaults=self._default_limits)
             if row is None:
                 return None
+            left = _checkpointed(transaction.session, row.id)  # read before the row changes, which is then written once
             row.status = JobStatus.IN_PROGRESS
             row.attempt += 1
             row.fence += 1
@@ -74,7 +75,7 @@ class JobLeases:
             row.claimed_at = transaction.now
             if row.started_at is None:
                 row.started_at = transaction.now
-            row.stages = fresh_stages(_checkpointed(transaction.session, row.id))
+            row.stages = fresh_stages(left)
             row.stage = next(stage["name"] for stage in row.stages if stage["status"] == "pending")
             record(transaction, row, EventType.STARTED)
             return job_of(row), Lease(row.id, owner, row.fence)

@@ -107,16 +107,18 @@ def test_a_resumed_generation_is_the_same(pipeline: KeyVIDPipeline) -> None:
 
 @pytest.mark.parametrize("params", [PARAMS, replace(PARAMS, reference_compat=True)])
 def test_the_first_stage_may_run_before_there_is_a_picture(pipeline: KeyVIDPipeline, params: GenerationParams) -> None:
-    """It tells its steps and leaves its state; what follows from that is what one run gives."""
+    """It tells its steps and leaves what a whole run leaves after it, which a run goes on from."""
     told: list[Progress] = []
-    states: list[GenerationState] = []
+    left: list[GenerationState] = []
+    left_by_all: list[GenerationState] = []
 
-    planned = pipeline.plan(sound(), params, on_step=told.append, on_state=states.append)
+    planned = pipeline.plan(sound(), params, on_step=told.append, on_state=left.append)
+    generate(pipeline, params, on_state=left_by_all.append)
 
     assert [(step.stage, step.step, step.total) for step in told] == [("localization", step, 1) for step in range(2)]
-    assert states == [planned]
-    assert planned.keyframe_latents is None
-    assert torch.equal(generate(pipeline, params, state=planned).latents, generate(pipeline, params).latents)
+    assert left == [planned]
+    assert left_by_all[0] == planned
+    assert list(generate(pipeline, params, state=planned).seconds) == ["keyframes", "interpolation"]
 
 
 @pytest.mark.parametrize("guidance_batch", [1, 2])

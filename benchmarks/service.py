@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 WARM_JOBS = 10
 CANCELS = 5
 POLL_S = 0.005
-LOOK_S = 0.1
+LOOK_S = 0.1  # rarely, where a job is timed
 
 
-def wait_for(client: httpx.Client, video_id: str, *states: str) -> dict[str, Any]:
+def wait_for(client: httpx.Client, video_id: str, *states: str, pause_s: float = POLL_S) -> dict[str, Any]:
     """Poll until the video is in one of the states (or in a terminal one); returns the Video object."""
     while True:
         video: dict[str, Any] = client.get(f"/v1/videos/{video_id}").raise_for_status().json()
         if video["status"] in {*states, "completed", "failed", "cancelled"}:
             return video
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
 
 
 def peak_memory_mb(service: subprocess.Popen[str]) -> dict[str, float]:
@@ -80,9 +80,8 @@ def time_job(client: httpx.Client, **fields: str) -> JobTimes:
     submitted = time.time()
     video = post_video(client, "hammer", **fields)
     accepted = time.time()
-    while (video := client.get(f"/v1/videos/{video['id']}").raise_for_status().json())["status"] != "completed":
-        assert video["error"] is None, video["error"]
-        time.sleep(LOOK_S)
+    video = wait_for(client, video["id"], pause_s=LOOK_S)
+    assert video["status"] == "completed", video["error"]
     history = client.get(f"/v1/videos/{video['id']}/events", headers={"Last-Event-ID": "0"}).raise_for_status().text
     events = [json.loads(line.removeprefix("data: ")) for line in history.splitlines() if line.startswith("data: ")]
     began = {event["stage"]: event["at"] for event in reversed(events) if event.get("step") == 0}
